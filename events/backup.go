@@ -1,0 +1,170 @@
+package events
+
+// BackupRequested says that a backup was accepted. The time of its envelope is
+// the createdAt of the backup.
+type BackupRequested struct {
+	Pool        string `json:"pool"`
+	Type        string `json:"type"` // full, database, storage, functions or config
+	Destination string `json:"destination"`
+	Encrypt     bool   `json:"encrypt"`
+	Origin      string `json:"origin"`              // manual, schedule, safety or adopted
+	BodyHash    string `json:"body_hash,omitempty"` // of the request, lower-case hex SHA-256; tells a repeat from a misuse of an Idempotency-Key
+}
+
+// EventType implements [Event].
+func (BackupRequested) EventType() string { return "backup.requested.v1" }
+
+// BackupRejected says that a request was refused. It is not the end: the same
+// Idempotency-Key may decide differently later.
+type BackupRejected struct {
+	Code    string `json:"code"`    // a word of the REST contract's error codes
+	Message string `json:"message"` // a sentence for people
+}
+
+// EventType implements [Event].
+func (BackupRejected) EventType() string { return "backup.rejected.v1" }
+
+// BackupStarted says that a worker took the backup.
+type BackupStarted struct {
+	Attempt int    `json:"attempt"` // 1 for the first; a higher one fences a lower one
+	Worker  string `json:"worker"`
+}
+
+// EventType implements [Event].
+func (BackupStarted) EventType() string { return "backup.started.v1" }
+
+// BackupCompleted says that the archive is stored and that the destination has
+// confirmed its size and checksum.
+type BackupCompleted struct {
+	Attempt   int       `json:"attempt"`
+	Pool      string    `json:"pool"` // whose workers can read the object
+	Key       string    `json:"key"`  // object key at the destination
+	Path      string    `json:"path"` // for people: s3://bucket/key, or an absolute path
+	Size      int64     `json:"size"` // stored bytes
+	SHA256    string    `json:"sha256"`
+	Encrypted bool      `json:"encrypted"`
+	Parts     []Part    `json:"parts"`
+	Warnings  []Warning `json:"warnings,omitempty"`
+}
+
+// EventType implements [Event].
+func (BackupCompleted) EventType() string { return "backup.completed.v1" }
+
+// Part is a part of a project as it is in an archive.
+type Part struct {
+	Name    string `json:"name"`    // database, storage, functions or config
+	Bytes   int64  `json:"bytes"`   // content, uncompressed
+	Entries int64  `json:"entries"` // files, folders, links and pieces
+}
+
+// Warning is one kind of thing that did not go as it should but did not spoil
+// the whole.
+type Warning struct {
+	Code     string `json:"code"` // a stable word
+	Count    int    `json:"count"`
+	Sentence string `json:"sentence"` // for people
+}
+
+// Limits of the warnings in one event; the archive has them all.
+const (
+	MaxWarnings     = 50
+	MaxWarningBytes = 16 << 10
+)
+
+// LimitWarnings cuts ws to what an event may carry.
+func LimitWarnings(ws []Warning) []Warning {
+	var out []Warning
+	left := MaxWarningBytes
+	for _, w := range ws {
+		left -= len(w.Sentence) + len(w.Code) + 48
+		if len(out) == MaxWarnings || left < 0 {
+			break
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// BackupFailed says that an attempt ended without an archive.
+type BackupFailed struct {
+	Attempt   int    `json:"attempt"`
+	Reason    Reason `json:"reason"`
+	Message   string `json:"message"`   // a sentence for people
+	Retryable bool   `json:"retryable"` // another attempt might succeed
+	Final     bool   `json:"final"`     // there will be no other attempt
+}
+
+// EventType implements [Event].
+func (BackupFailed) EventType() string { return "backup.failed.v1" }
+
+// BackupCancelRequested says that someone wants the backup to stop.
+type BackupCancelRequested struct{}
+
+// EventType implements [Event].
+func (BackupCancelRequested) EventType() string { return "backup.cancel_requested.v1" }
+
+// BackupCancelled says that the backup stopped because it was asked to.
+type BackupCancelled struct {
+	Attempt int `json:"attempt"` // 0 if it had not started
+}
+
+// EventType implements [Event].
+func (BackupCancelled) EventType() string { return "backup.cancelled.v1" }
+
+// BackupVerified says what a later look at the stored archive found.
+type BackupVerified struct {
+	OK      bool   `json:"ok"`
+	Message string `json:"message,omitempty"` // a sentence for people when not OK
+}
+
+// EventType implements [Event].
+func (BackupVerified) EventType() string { return "backup.verified.v1" }
+
+// BackupHeld says that the backup must not be deleted until it is released.
+type BackupHeld struct{}
+
+// EventType implements [Event].
+func (BackupHeld) EventType() string { return "backup.held.v1" }
+
+// BackupReleased ends a hold.
+type BackupReleased struct{}
+
+// EventType implements [Event].
+func (BackupReleased) EventType() string { return "backup.released.v1" }
+
+// BackupDeleteRequested says that the backup is going away. From here on it
+// cannot be downloaded or restored.
+type BackupDeleteRequested struct{}
+
+// EventType implements [Event].
+func (BackupDeleteRequested) EventType() string { return "backup.delete_requested.v1" }
+
+// BackupDeleteFailed says that the object could not be deleted. The backup
+// stays listed.
+type BackupDeleteFailed struct {
+	Reason  Reason `json:"reason"`
+	Message string `json:"message"`
+}
+
+// EventType implements [Event].
+func (BackupDeleteFailed) EventType() string { return "backup.delete_failed.v1" }
+
+// BackupDeleted says that the object is gone.
+type BackupDeleted struct{}
+
+// EventType implements [Event].
+func (BackupDeleted) EventType() string { return "backup.deleted.v1" }
+
+// Reason is a stable word for why something failed. Programs may act on it.
+type Reason string
+
+// Reasons.
+const (
+	ReasonSource      Reason = "source"      // the project could not be read
+	ReasonDestination Reason = "destination" // the archive could not be stored
+	ReasonNoSpace     Reason = "no_space"    // the destination is full
+	ReasonStalled     Reason = "stalled"     // nothing moved for the stall timeout
+	ReasonConfig      Reason = "config"      // the worker's configuration does not fit the request
+	ReasonCrashed     Reason = "crashed"     // every attempt died without saying why
+	ReasonInternal    Reason = "internal"    // a fault of Holdfast
+)

@@ -1,0 +1,165 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// Config says how to reach NATS.
+type Config struct {
+	URL      string // of an external server or cluster; ignored with an embedded Server
+	Creds    string // credentials file
+	CA       string // PEM file of the server's certificate authority
+	Cert     string // client certificate, with Key
+	Key      string
+	Replicas int    // of the streams: 1, or 3 on a cluster; default 1
+	Name     string // of this process, for the server's monitoring
+	Logger   *zap.Logger
+}
+
+// Bus is a connection to NATS with Holdfast's streams on it. Goroutines may
+// share it.
+type Bus struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	replicas int
+	log      *zap.Logger
+}
+
+// Streams.
+const (
+	streamEvents   = "HOLDFAST_EVENTS"
+	streamCommands = "HOLDFAST_COMMANDS"
+	streamDLQ      = "HOLDFAST_DLQ"
+	streamProgress = "HOLDFAST_PROGRESS"
+)
+
+// Connect connects to srv, or to cfg.URL if srv is nil, and creates what is
+// missing of the streams. It waits for a cluster that is still electing until
+// ctx ends. The caller must call [Bus.Close].
+func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	opts := []nats.Option{
+		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { cfg.Logger.Warn("nats disconnected", zap.Error(err)) }),
+		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("nats reconnected") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Warn("nats", zap.Error(err)) }),
+	}
+	if srv != nil {
+		opts, cfg.URL = append(opts, srv.options()...), ""
+	} else {
+		if cfg.Creds != "" {
+			opts = append(opts, nats.UserCredentials(cfg.Creds))
+		}
+		if cfg.CA != "" {
+			opts = append(opts, nats.RootCAs(cfg.CA))
+		}
+		if cfg.Cert != "" {
+			opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
+		}
+	}
+	nc, err := nats.Connect(cfg.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("JetStream: %w", err)
+	}
+	b := &Bus{nc: nc, js: js, replicas: max(1, cfg.Replicas), log: cfg.Logger}
+	if err := b.provision(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close ends the connection. Stop what uses the bus first.
+func (b *Bus) Close() { b.nc.Close() }
+
+// Ready returns an error that says why the event log is out of reach, if it is.
+func (b *Bus) Ready(ctx context.Context) error {
+	if s := b.nc.Status(); s != nats.CONNECTED {
+		return fmt.Errorf("NATS is %s", s)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := b.js.Stream(ctx, streamEvents); err != nil {
+		return fmt.Errorf("event log: %w", err)
+	}
+	return nil
+}
+
+func (b *Bus) provision(ctx context.Context) error {
+	const day = 24 * time.Hour
+	for _, c := range []jetstream.StreamConfig{
+		{
+			Name: streamEvents, Subjects: []string{"holdfast.evt.*.*.*.*"}, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
+			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
+		},
+		{
+			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
+		},
+		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
+		{
+			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,
+			MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
+		},
+	} {
+		c.Replicas = b.replicas
+		if err := b.createStream(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createStream tries until a cluster has elected its leader.
+func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error {
+	for {
+		_, err := b.js.CreateStream(ctx, c)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return nil // its replicas or limits may have been tuned by the operator
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("create stream %s: %w", c.Name, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// watermillLog writes what Watermill says into zap. Its Info is chatter.
+type watermillLog struct{ l *zap.Logger }
+
+func (w watermillLog) Error(msg string, err error, f watermill.LogFields) {
+	w.l.Error(msg, append(fields(f), zap.Error(err))...)
+}
+func (w watermillLog) Info(msg string, f watermill.LogFields)  { w.l.Debug(msg, fields(f)...) }
+func (w watermillLog) Debug(msg string, f watermill.LogFields) { w.l.Debug(msg, fields(f)...) }
+func (watermillLog) Trace(string, watermill.LogFields)         {}
+func (w watermillLog) With(f watermill.LogFields) watermill.LoggerAdapter {
+	return watermillLog{w.l.With(fields(f)...)}
+}
+
+func fields(f watermill.LogFields) []zap.Field {
+	out := make([]zap.Field, 0, len(f))
+	for k, v := range f {
+		out = append(out, zap.Any(k, v))
+	}
+	return out
+}

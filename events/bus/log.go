@@ -1,0 +1,185 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// Log is the [events.Log] and [events.Feed] on JetStream.
+type Log struct{ b *Bus }
+
+// Log returns the log of the bus.
+func (b *Bus) Log() *Log { return &Log{b} }
+
+const eventPrefix = "holdfast.evt."
+
+const (
+	publishTimeout = 5 * time.Second  // of one try
+	appendTimeout  = 30 * time.Second // of all tries; a cluster elects a new leader in about 7 s
+)
+
+// Error codes of the JetStream API.
+const (
+	wrongLastSequence         jetstream.ErrorCode = 10071
+	wrongLastSequenceConstant jetstream.ErrorCode = 10164 // another append is in flight, its outcome unknown
+)
+
+// Append implements [events.Log].
+func (l *Log) Append(ctx context.Context, a events.Aggregate, expected events.Revision, e events.Event, c events.Cause) (events.Envelope, error) {
+	if err := a.Validate(); err != nil {
+		return events.Envelope{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return events.Envelope{}, fmt.Errorf("event id: %w", err)
+	}
+	env := events.Envelope{ID: id.String(), Aggregate: a, Time: time.Now().UTC(), Cause: c, Event: e}
+	m, err := message(env)
+	if err != nil {
+		return env, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	for try := 1; ; try++ {
+		rev, err := l.publish(ctx, m, expected, env)
+		if err == nil || errors.Is(err, events.ErrConflict) {
+			env.Revision = rev
+			return env, err
+		}
+		if !sleep(ctx, min(time.Duration(try)*100*time.Millisecond, time.Second)) {
+			return env, fmt.Errorf("%w: %w", events.ErrUnavailable, err)
+		}
+	}
+}
+
+// message returns the event as a NATS message, without expectations.
+func message(env events.Envelope) (*nats.Msg, error) {
+	headers, data, err := events.Marshal(env)
+	if err != nil {
+		return nil, err
+	}
+	m := nats.NewMsg(eventPrefix + env.Aggregate.String() + "." + events.Name(env.Event.EventType()))
+	for k, v := range headers {
+		m.Header.Set(k, v)
+	}
+	m.Data = data
+	return m, nil
+}
+
+// publish tries once. Its errors other than ErrConflict leave the outcome open.
+func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision, env events.Envelope) (events.Revision, error) {
+	pctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	ack, err := l.b.js.PublishMsg(pctx, m, jetstream.WithMsgID(env.ID), jetstream.WithRetryAttempts(0),
+		jetstream.WithExpectLastSequenceForSubject(uint64(expected), eventPrefix+env.Aggregate.String()+".>"))
+	if err == nil {
+		// The id is new with each Append, so a duplicate can only be our own
+		// earlier try, which lies above what we expected.
+		if events.Revision(ack.Sequence) > expected {
+			return events.Revision(ack.Sequence), nil
+		}
+		return 0, events.ErrConflict
+	}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.ErrorCode != wrongLastSequence && api.ErrorCode != wrongLastSequenceConstant {
+		return 0, err
+	}
+	// Somebody wrote after expected. Was it an earlier try of ours, whose
+	// acknowledgement was lost?
+	for got, rerr := range l.Read(ctx, env.Aggregate, expected) {
+		if rerr != nil {
+			return 0, rerr
+		}
+		if got.ID == env.ID {
+			return got.Revision, nil
+		}
+		return 0, events.ErrConflict
+	}
+	if api.ErrorCode == wrongLastSequence {
+		return 0, events.ErrConflict // expected lies above the end, or a replica is behind
+	}
+	return 0, err
+}
+
+const batch = 500
+
+// Read implements [events.Log].
+func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
+	return func(yield func(events.Envelope, error) bool) {
+		for {
+			n := 0
+			msgs, err := jetstreamext.GetBatch(ctx, l.b.js, streamEvents, batch,
+				jetstreamext.GetBatchSubject(eventPrefix+a.String()+".>"), jetstreamext.GetBatchSeq(uint64(after)+1))
+			if err != nil {
+				yield(events.Envelope{}, unavailable(err))
+				return
+			}
+			for m, err := range msgs {
+				if errors.Is(err, jetstreamext.ErrNoMessages) {
+					return
+				}
+				if err != nil {
+					yield(events.Envelope{}, unavailable(err))
+					return
+				}
+				env, err := events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
+				if !yield(env, err) || err != nil {
+					return
+				}
+				n, after = n+1, env.Revision
+			}
+			if n < batch {
+				return
+			}
+		}
+	}
+}
+
+// Last implements [events.Log].
+func (l *Log) Last(ctx context.Context, a events.Aggregate) (events.Envelope, error) {
+	s, err := l.b.js.Stream(ctx, streamEvents)
+	if err != nil {
+		return events.Envelope{}, unavailable(err)
+	}
+	m, err := s.GetLastMsgForSubject(ctx, eventPrefix+a.String()+".>")
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return events.Envelope{}, events.ErrNoEvent
+	}
+	if err != nil {
+		return events.Envelope{}, unavailable(err)
+	}
+	return events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", events.ErrUnavailable, err) }
+
+// aggregate returns what an event's subject is about.
+func aggregate(subject string) (events.Aggregate, error) {
+	s, ok := strings.CutPrefix(subject, eventPrefix)
+	i := strings.LastIndexByte(s, '.')
+	if !ok || i < 0 {
+		return events.Aggregate{}, fmt.Errorf("subject %q is not an event's", subject)
+	}
+	return events.ParseAggregate(s[:i])
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

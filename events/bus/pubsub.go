@@ -1,0 +1,232 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wm "github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// headerUUID carries Watermill's UUID of a message. It is not the Nats-Msg-Id,
+// since one message may go to several topics.
+const headerUUID = "Watermill-Uuid"
+
+// metaSubject is where a handler finds the subject of a received message.
+const metaSubject = "holdfast_subject"
+
+const (
+	retryWait  = time.Second
+	fetchWait  = 30 * time.Second // of one request; shutting down does not wait for it
+	ackTimeout = 10 * time.Second
+)
+
+// Publisher is a Watermill publisher on JetStream. The topic is the subject. A
+// message with the UUID of one that its stream has already taken within its
+// duplicate window is dropped.
+type Publisher struct{ js jetstream.JetStream }
+
+// Publish returns when the stream has stored the messages.
+func (p *Publisher) Publish(topic string, msgs ...*wm.Message) error {
+	for _, m := range msgs {
+		out := nats.NewMsg(topic)
+		out.Data = m.Payload
+		for k, v := range m.Metadata {
+			out.Header.Set(k, v)
+		}
+		out.Header.Set(headerUUID, m.UUID)
+		ctx, cancel := context.WithTimeout(m.Context(), publishTimeout)
+		_, err := p.js.PublishMsg(ctx, out, jetstream.WithMsgID(topic+"/"+m.UUID))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("publish to %s: %w", topic, unavailable(err))
+		}
+	}
+	return nil
+}
+
+// Close does nothing: the connection belongs to the Bus.
+func (*Publisher) Close() error { return nil }
+
+// SubscriberConfig says how a [Subscriber] takes messages.
+type SubscriberConfig struct {
+	Stream   string
+	Consumer func(topic string) jetstream.ConsumerConfig // durable name, filter, AckWait
+	Slots    int                                         // handlers at a time; default 1
+	NakDelay func(delivered uint64) time.Duration        // before a refused message comes again; default 1 s doubling to 1 min
+	Drain    time.Duration                               // how long handlers may go on after Close; default 0
+	Logger   watermill.LoggerAdapter
+}
+
+// Subscriber is a Watermill subscriber on JetStream for handlers that may run
+// for hours. See the package comment.
+type Subscriber struct {
+	js     jetstream.JetStream
+	cfg    SubscriberConfig
+	closed chan struct{}
+	close  sync.Once
+	open   sync.WaitGroup // subscriptions
+}
+
+// NewSubscriber returns a subscriber. Close it to end its subscriptions.
+func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) *Subscriber {
+	cfg.Slots = max(1, cfg.Slots)
+	if cfg.Logger == nil {
+		cfg.Logger = watermill.NopLogger{}
+	}
+	if cfg.NakDelay == nil {
+		cfg.NakDelay = func(n uint64) time.Duration { return min(time.Minute, time.Second<<min(n-1, 6)) }
+	}
+	return &Subscriber{js: js, cfg: cfg, closed: make(chan struct{})}
+}
+
+// Close stops fetching, lets running handlers end within Drain, then cancels
+// their context, and returns when all channels are closed.
+func (s *Subscriber) Close() error {
+	s.close.Do(func() { close(s.closed) })
+	s.open.Wait()
+	return nil
+}
+
+// Subscribe creates the topic's consumer and fetches from it until ctx ends or
+// the subscriber is closed. Then the channel is closed.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Message, error) {
+	select {
+	case <-s.closed:
+		return nil, errors.New("bus: subscriber is closed")
+	default:
+	}
+	cc := s.cfg.Consumer(topic)
+	c, err := s.js.CreateOrUpdateConsumer(ctx, s.cfg.Stream, cc)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", cc.Durable, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(ctx, cancel)
+	out := make(chan *wm.Message)
+	var slots sync.WaitGroup
+	for range s.cfg.Slots {
+		slots.Go(func() { s.fetch(ctx, c, out) })
+	}
+	s.open.Add(1)
+	go func() {
+		select {
+		case <-s.closed:
+		case <-ctx.Done():
+		}
+		cancel()
+		slots.Wait()
+		close(out) // only now: no sender is left
+		s.open.Done()
+	}()
+	return out, nil
+}
+
+// fetch is one slot: it asks for a message only when it is free.
+func (s *Subscriber) fetch(ctx context.Context, c jetstream.Consumer, out chan<- *wm.Message) {
+	for ctx.Err() == nil {
+		fctx, cancel := context.WithTimeout(ctx, fetchWait)
+		b, err := c.Fetch(1, jetstream.FetchContext(fctx))
+		if err == nil {
+			for m := range b.Messages() {
+				s.deliver(ctx, m, c.CachedInfo().Config.AckWait, out)
+			}
+			err = b.Error()
+		}
+		cancel()
+		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
+			s.cfg.Logger.Error("fetch", err, nil)
+			sleep(ctx, retryWait)
+		}
+	}
+}
+
+// delivery lets a handler decide more than ack or nak.
+type delivery struct {
+	abandon atomic.Bool  // leave the message to its new owner
+	retry   atomic.Int64 // nak with this delay
+	count   uint64       // of deliveries, this one included
+}
+
+type deliveryKey struct{}
+
+func deliveryOf(ctx context.Context) *delivery {
+	d, _ := ctx.Value(deliveryKey{}).(*delivery)
+	return d
+}
+
+// deliver hands one message out and answers it. It returns when the handler has
+// ended.
+func (s *Subscriber) deliver(ctx context.Context, jm jetstream.Msg, ackWait time.Duration, out chan<- *wm.Message) {
+	md, err := jm.Metadata()
+	if err != nil {
+		_ = jm.TermWithReason("no metadata") // not from JetStream
+		return
+	}
+	m := wm.NewMessage(jm.Headers().Get(headerUUID), jm.Data())
+	for k := range jm.Headers() {
+		m.Metadata.Set(k, jm.Headers().Get(k))
+	}
+	m.Metadata.Set(metaSubject, jm.Subject())
+	d := &delivery{count: md.NumDelivered}
+	// The handler outlives ctx by Drain, so its context hangs on no other.
+	hctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))
+	defer cancel()
+	m.SetContext(hctx)
+	select {
+	case out <- m:
+	case <-ctx.Done():
+		_ = jm.Nak()
+		return
+	}
+	beat := time.NewTicker(max(ackWait/3, time.Millisecond))
+	defer beat.Stop()
+	closing, drained := ctx.Done(), (<-chan time.Time)(nil)
+	for {
+		select {
+		case <-closing:
+			closing, drained = nil, time.After(s.cfg.Drain)
+		case <-drained:
+			cancel()
+		case <-beat.C:
+			if !d.abandon.Load() {
+				_ = jm.InProgress() // if it is lost, the next one is not
+			}
+		case <-m.Acked():
+			s.ack(jm, d)
+			return
+		case <-m.Nacked():
+			s.nak(jm, d, ctx.Err() != nil)
+			return
+		}
+	}
+}
+
+func (s *Subscriber) ack(jm jetstream.Msg, d *delivery) {
+	if d.abandon.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
+	defer cancel()
+	if err := jm.DoubleAck(ctx); err != nil {
+		s.cfg.Logger.Error("ack", err, nil) // it comes again, and its handler will find it done
+	}
+}
+
+func (s *Subscriber) nak(jm jetstream.Msg, d *delivery, closing bool) {
+	switch retry := time.Duration(d.retry.Load()); {
+	case d.abandon.Load():
+	case closing:
+		_ = jm.Nak() // another worker shall take it at once
+	case retry > 0:
+		_ = jm.NakWithDelay(retry)
+	default:
+		_ = jm.NakWithDelay(s.cfg.NakDelay(d.count))
+	}
+}

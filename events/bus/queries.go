@@ -1,0 +1,118 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/holdfast-dev/holdfast/internal/fault"
+)
+
+const queryPrefix = "holdfast.q."
+
+// queryTimeout ends a query whose answerer has gone; the reads of archives from
+// far away are the slowest.
+const queryTimeout = 60 * time.Second
+
+// maxQueries bounds what one endpoint answers at a time.
+const maxQueries = 64
+
+// Queries answers queries of other services. It is a NATS micro service, so
+// `nats micro ls` shows it.
+type Queries struct {
+	svc micro.Service
+	ctx context.Context //nolint:containedctx // the handlers of a micro service get none of their own
+	end context.CancelFunc
+	b   *Bus
+}
+
+// NewQueries starts a query service without endpoints. The caller must call
+// [Queries.Close].
+func (b *Bus) NewQueries(name string) (*Queries, error) {
+	svc, err := micro.AddService(b.nc, micro.Config{Name: name, Version: "1.0.0"})
+	if err != nil {
+		return nil, fmt.Errorf("query service %s: %w", name, err)
+	}
+	q := &Queries{svc: svc, b: b}
+	q.ctx, q.end = context.WithCancel(context.Background())
+	return q, nil
+}
+
+// Close stops answering.
+func (q *Queries) Close() error {
+	q.end()
+	return q.svc.Stop()
+}
+
+// Answer makes h answer the queries of a subject below holdfast.q. What h
+// returns as an error reaches the asker with its fault code. A []byte answer is
+// sent as it is, anything else as JSON.
+func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, query Q) (A, error)) error {
+	busy := make(chan struct{}, maxQueries)
+	return q.svc.AddEndpoint("q", micro.HandlerFunc(func(r micro.Request) {
+		busy <- struct{}{} // a micro endpoint calls one at a time
+		go func() {
+			defer func() { <-busy }()
+			ctx, cancel := context.WithTimeout(q.ctx, queryTimeout)
+			defer cancel()
+			q.respond(r, func() (any, error) {
+				var query Q
+				if err := json.Unmarshal(r.Data(), &query); err != nil {
+					return nil, fault.Wrap(err, fault.Invalid, "the query cannot be decoded")
+				}
+				return h(ctx, query)
+			})
+		}()
+	}), micro.WithEndpointSubject(queryPrefix+subject))
+}
+
+func (q *Queries) respond(r micro.Request, h func() (any, error)) {
+	answer, err := h()
+	data, raw := answer.([]byte)
+	if err == nil && !raw {
+		data, err = json.Marshal(answer)
+	}
+	if err != nil {
+		if fault.CodeOf(err) == fault.Internal {
+			q.b.log.Error("query failed", fields(map[string]any{"subject": r.Subject(), "error": err.Error()})...)
+		}
+		err = r.Error(string(fault.CodeOf(err)), fault.MessageOf(err), nil)
+	} else {
+		err = r.Respond(data)
+	}
+	if err != nil {
+		q.b.log.Warn("answer lost", fields(map[string]any{"subject": r.Subject(), "error": err.Error()})...)
+	}
+}
+
+// Ask sends a query below holdfast.q and decodes the answer into answer, as it
+// is if that is a *[]byte. When nobody answers the error has the code
+// [fault.Unavailable].
+func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error {
+	data, err := json.Marshal(query)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, queryPrefix+subject, data)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return fault.Wrap(err, fault.Unavailable, "nobody answers %s; is the service that does so running?", subject)
+	case err != nil:
+		return fault.Wrap(err, fault.Unavailable, "no answer to %s in time", subject)
+	}
+	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
+		return fault.Errorf(fault.Code(code), "%s", m.Header.Get(micro.ErrorHeader))
+	}
+	if raw, ok := answer.(*[]byte); ok {
+		*raw = m.Data
+		return nil
+	}
+	return json.Unmarshal(m.Data, answer)
+}

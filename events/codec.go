@@ -1,0 +1,113 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Unknown is an event of a type that this program does not know. Projections
+// ignore it; nothing is lost, because it keeps the raw data.
+type Unknown struct {
+	Type string // such as "backup.frozen.v1"
+	Data json.RawMessage
+}
+
+// EventType implements [Event].
+func (u Unknown) EventType() string { return u.Type }
+
+// decoders has a row for every event type.
+var decoders = map[string]func([]byte) (Event, error){
+	"backup.requested.v1":        decode[BackupRequested],
+	"backup.rejected.v1":         decode[BackupRejected],
+	"backup.started.v1":          decode[BackupStarted],
+	"backup.completed.v1":        decode[BackupCompleted],
+	"backup.failed.v1":           decode[BackupFailed],
+	"backup.cancel_requested.v1": decode[BackupCancelRequested],
+	"backup.cancelled.v1":        decode[BackupCancelled],
+	"backup.verified.v1":         decode[BackupVerified],
+	"backup.held.v1":             decode[BackupHeld],
+	"backup.released.v1":         decode[BackupReleased],
+	"backup.delete_requested.v1": decode[BackupDeleteRequested],
+	"backup.delete_failed.v1":    decode[BackupDeleteFailed],
+	"backup.deleted.v1":          decode[BackupDeleted],
+	"project.registered.v1":      decode[ProjectRegistered],
+	"project.removed.v1":         decode[ProjectRemoved],
+	"slot.acquired.v1":           decode[SlotAcquired],
+	"slot.released.v1":           decode[SlotReleased],
+}
+
+func decode[E Event](data []byte) (Event, error) {
+	var e E
+	err := json.Unmarshal(data, &e)
+	return e, err
+}
+
+const typePrefix = "dev.holdfast."
+
+// Headers of an event in CloudEvents 1.0 binary mode, and Holdfast's own.
+const (
+	headerSpec        = "ce-specversion"
+	headerID          = "ce-id"
+	headerSource      = "ce-source"
+	headerType        = "ce-type"
+	headerTime        = "ce-time"
+	headerSubject     = "ce-subject"
+	headerContent     = "ce-datacontenttype"
+	headerCorrelation = "correlation-id"
+	headerCausation   = "causation-id"
+	headerActor       = "actor"
+)
+
+// Marshal returns an event as CloudEvents 1.0 binary-mode headers and JSON
+// data. The revision is not part of it: the log gives it.
+func Marshal(e Envelope) (map[string]string, []byte, error) {
+	data, err := json.Marshal(e.Event)
+	if u, ok := e.Event.(Unknown); ok {
+		data, err = u.Data, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode %s: %w", e.Event.EventType(), err)
+	}
+	h := map[string]string{
+		headerSpec:    "1.0",
+		headerID:      e.ID,
+		headerSource:  "/holdfast/" + e.Aggregate.Project,
+		headerType:    typePrefix + e.Event.EventType(),
+		headerTime:    e.Time.UTC().Format(time.RFC3339Nano),
+		headerSubject: e.Aggregate.Kind + "/" + e.Aggregate.ID,
+		headerContent: "application/json",
+	}
+	for k, v := range map[string]string{headerCorrelation: e.CorrelationID, headerCausation: e.CausationID, headerActor: e.Actor} {
+		if v != "" {
+			h[k] = v
+		}
+	}
+	return h, data, nil
+}
+
+// Unmarshal is the inverse of [Marshal]; get returns a header or "". An event of
+// an unknown type becomes an [Unknown].
+func Unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (Envelope, error) {
+	e := Envelope{ID: get(headerID), Aggregate: a, Revision: r, Cause: Cause{
+		CorrelationID: get(headerCorrelation), CausationID: get(headerCausation), Actor: get(headerActor),
+	}}
+	typ, ok := strings.CutPrefix(get(headerType), typePrefix)
+	if !ok {
+		return e, fmt.Errorf("revision %d: %s %q is not one of Holdfast's", r, headerType, get(headerType))
+	}
+	var err error
+	if e.Time, err = time.Parse(time.RFC3339Nano, get(headerTime)); err != nil {
+		return e, fmt.Errorf("revision %d: %s: %w", r, headerTime, err)
+	}
+	dec, ok := decoders[typ]
+	if !ok {
+		e.Event = Unknown{Type: typ, Data: append(json.RawMessage(nil), data...)}
+		return e, nil
+	}
+	if e.Event, err = dec(data); err != nil {
+		return e, fmt.Errorf("revision %d: decode %s: %w", r, typ, err)
+	}
+	return e, nil
+}

@@ -1,0 +1,73 @@
+// Package eventstest helps to test code that uses package events: a log in
+// memory and the conformance suite for logs.
+package eventstest
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// Log is an [events.Log] in memory. Its zero value is an empty log.
+type Log struct {
+	mu  sync.Mutex
+	all []events.Envelope
+}
+
+// Append implements [events.Log].
+func (l *Log) Append(_ context.Context, a events.Aggregate, expected events.Revision, e events.Event, c events.Cause) (events.Envelope, error) {
+	if err := a.Validate(); err != nil {
+		return events.Envelope{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, _ := l.last(a); last.Revision != expected {
+		return events.Envelope{}, events.ErrConflict
+	}
+	rev := events.Revision(len(l.all) + 1)
+	env := events.Envelope{ID: "e" + strconv.Itoa(int(rev)), Aggregate: a, Revision: rev, Time: time.Now().UTC(), Cause: c, Event: e}
+	l.all = append(l.all, env)
+	return env, nil
+}
+
+// Read implements [events.Log].
+func (l *Log) Read(_ context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
+	return func(yield func(events.Envelope, error) bool) {
+		for _, env := range l.All() {
+			if env.Aggregate == a && env.Revision > after && !yield(env, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Last implements [events.Log].
+func (l *Log) Last(_ context.Context, a events.Aggregate) (events.Envelope, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if env, ok := l.last(a); ok {
+		return env, nil
+	}
+	return events.Envelope{}, events.ErrNoEvent
+}
+
+// All returns every event of every aggregate, oldest first.
+func (l *Log) All() []events.Envelope {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
+}
+
+func (l *Log) last(a events.Aggregate) (events.Envelope, bool) {
+	for _, env := range slices.Backward(l.all) {
+		if env.Aggregate == a {
+			return env, true
+		}
+	}
+	return events.Envelope{}, false
+}

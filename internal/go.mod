@@ -1,0 +1,13 @@
+module github.com/holdfast-dev/holdfast/internal
+
+go 1.26.0
+
+require (
+	go.uber.org/zap v1.28.0
+	golang.org/x/sync v0.24.0
+)
+
+require (
+	github.com/stretchr/testify v1.11.0 // indirect
+	go.uber.org/multierr v1.10.0 // indirect
+)

@@ -1,0 +1,7 @@
+// Package testenv starts real servers for tests: PostgreSQL with a realistic
+// Supabase project in it, and clusters of NATS.
+//
+// A server that a test asks for and that is not installed fails the test with
+// the command that installs it; nothing is skipped in silence. Child processes
+// die with the test binary, even when that is killed.
+package testenv
