@@ -71,10 +71,7 @@ func waitForMeta(tb testing.TB, url string) {
 	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
 	defer cancel()
 	for {
-		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "PROBE", Subjects: []string{"probe"}, Replicas: 3, Storage: jetstream.MemoryStorage})
-		if err == nil {
-			err = js.DeleteStream(ctx, "PROBE")
-		}
+		err := probe(ctx, js)
 		if err == nil {
 			return
 		}
@@ -82,6 +79,18 @@ func waitForMeta(tb testing.TB, url string) {
 			tb.Fatalf("NATS cluster elects no leader: %v", err)
 		}
 	}
+}
+
+// probe creates a replicated stream. What is asked before there is a leader gets
+// no answer at all, so each try has a short time.
+func probe(ctx context.Context, js jetstream.JetStream) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "PROBE", Subjects: []string{"probe"}, Replicas: 3, Storage: jetstream.MemoryStorage})
+	if err != nil {
+		return err
+	}
+	return js.DeleteStream(ctx, "PROBE")
 }
 
 func freeURL(tb testing.TB) string { return fmt.Sprintf("nats://127.0.0.1:%d", FreePort(tb)) }

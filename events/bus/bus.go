@@ -128,12 +128,11 @@ func (b *Bus) provision(ctx context.Context) error {
 // createStream tries until a cluster has elected its leader.
 func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error {
 	for {
-		_, err := b.js.CreateStream(ctx, c)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil // its replicas or limits may have been tuned by the operator
-		}
-		if err == nil {
-			return nil
+		tctx, cancel := context.WithTimeout(ctx, 2*time.Second) // without a leader there is no answer at all
+		_, err := b.js.CreateStream(tctx, c)
+		cancel()
+		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return nil // the replicas or limits may have been tuned by the operator
 		}
 		select {
 		case <-ctx.Done():

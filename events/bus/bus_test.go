@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,15 +36,19 @@ func TestLogOnOneServer(t *testing.T) {
 
 // TestLogOnACluster runs every promise on R3, each on streams of its own.
 func TestLogOnACluster(t *testing.T) {
+	url, _ := testenv.NATSCluster(t)
 	eventstest.TestLog(t, func(t *testing.T) events.Log {
-		url, _ := testenv.NATSCluster(t)
+		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		b, err := bus.Connect(ctx, nil, bus.Config{URL: url, Replicas: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(b.Close)
+		t.Cleanup(func() {
+			bus.DeleteStreams(t, b)
+			b.Close()
+		})
 		return b.Log()
 	})
 }
@@ -83,30 +88,20 @@ func TestFollowYieldsEverythingInOrder(t *testing.T) {
 	}
 }
 
-// run starts a router and stops it with the test.
+// run starts a router and stops it with the test, or before.
 func run(t *testing.T, r *bus.Router) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
-		if err, ok := <-ended; ok && err != nil {
+		if err := <-ended; err != nil {
 			t.Errorf("router: %v", err)
 		}
-		close(ended)
-	}
-	var once atomic.Bool
-	t.Cleanup(func() {
-		if once.CompareAndSwap(false, true) {
-			stop()
-		}
 	})
-	return func() {
-		if once.CompareAndSwap(false, true) {
-			stop()
-		}
-	}
+	t.Cleanup(stop)
+	return stop
 }
 
 func request(t *testing.T, b *bus.Bus, a events.Aggregate) {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -20,3 +21,14 @@ func DeadLetters(b *Bus) uint64 {
 
 // NewPublisher returns a publisher on the bus's connection.
 func NewPublisher(b *Bus) *Publisher { return &Publisher{b.js} }
+
+// DeleteStreams removes all of Holdfast's streams, so that the next Connect
+// begins anew.
+func DeleteStreams(tb testing.TB, b *Bus) {
+	tb.Helper()
+	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress} {
+		if err := b.js.DeleteStream(context.Background(), name); err != nil {
+			tb.Error(err)
+		}
+	}
+}

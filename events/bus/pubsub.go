@@ -25,6 +25,8 @@ const (
 	retryWait  = time.Second
 	fetchWait  = 30 * time.Second // of one request; shutting down does not wait for it
 	ackTimeout = 10 * time.Second
+
+	handlerGrace = 10 * time.Second // between the end of a handler's context and giving it up
 )
 
 // Publisher is a Watermill publisher on JetStream. The topic is the subject. A
@@ -70,8 +72,10 @@ type Subscriber struct {
 	js     jetstream.JetStream
 	cfg    SubscriberConfig
 	closed chan struct{}
-	close  sync.Once
-	open   sync.WaitGroup // subscriptions
+
+	mu   sync.Mutex
+	shut bool
+	open sync.WaitGroup // subscriptions
 }
 
 // NewSubscriber returns a subscriber. Close it to end its subscriptions.
@@ -87,9 +91,15 @@ func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) *Subscriber {
 }
 
 // Close stops fetching, lets running handlers end within Drain, then cancels
-// their context, and returns when all channels are closed.
+// their context, and returns when all channels are closed. What a handler has not
+// answered 10 s later is given to the next subscriber.
 func (s *Subscriber) Close() error {
-	s.close.Do(func() { close(s.closed) })
+	s.mu.Lock()
+	if !s.shut {
+		s.shut = true
+		close(s.closed)
+	}
+	s.mu.Unlock()
 	s.open.Wait()
 	return nil
 }
@@ -97,24 +107,21 @@ func (s *Subscriber) Close() error {
 // Subscribe creates the topic's consumer and fetches from it until ctx ends or
 // the subscriber is closed. Then the channel is closed.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Message, error) {
-	select {
-	case <-s.closed:
+	if !s.enter() {
 		return nil, errors.New("bus: subscriber is closed")
-	default:
 	}
 	cc := s.cfg.Consumer(topic)
 	c, err := s.js.CreateOrUpdateConsumer(ctx, s.cfg.Stream, cc)
 	if err != nil {
+		s.open.Done()
 		return nil, fmt.Errorf("consumer %s: %w", cc.Durable, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(ctx, cancel)
 	out := make(chan *wm.Message)
 	var slots sync.WaitGroup
 	for range s.cfg.Slots {
 		slots.Go(func() { s.fetch(ctx, c, out) })
 	}
-	s.open.Add(1)
 	go func() {
 		select {
 		case <-s.closed:
@@ -126,6 +133,16 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Me
 		s.open.Done()
 	}()
 	return out, nil
+}
+
+// enter counts a subscription in, unless the subscriber is closed.
+func (s *Subscriber) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.shut {
+		s.open.Add(1)
+	}
+	return !s.shut
 }
 
 // fetch is one slot: it asks for a message only when it is free.
@@ -187,13 +204,18 @@ func (s *Subscriber) deliver(ctx context.Context, jm jetstream.Msg, ackWait time
 	}
 	beat := time.NewTicker(max(ackWait/3, time.Millisecond))
 	defer beat.Stop()
-	closing, drained := ctx.Done(), (<-chan time.Time)(nil)
+	closing := ctx.Done()
+	var drained, gone <-chan time.Time
 	for {
 		select {
 		case <-closing:
 			closing, drained = nil, time.After(s.cfg.Drain)
 		case <-drained:
 			cancel()
+			gone = time.After(handlerGrace)
+		case <-gone:
+			_ = jm.Nak() // a handler that does not heed its context is given up
+			return
 		case <-beat.C:
 			if !d.abandon.Load() {
 				_ = jm.InProgress() // if it is lost, the next one is not

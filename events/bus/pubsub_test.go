@@ -18,7 +18,7 @@ var unsafe = regexp.MustCompile(`[^a-zA-Z0-9]`)
 func TestPubSub(t *testing.T) {
 	b := embedded(t)
 	js := bus.JetStream(b)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SUITE", Subjects: []string{"suite.>"}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SUITE", Subjects: []string{"suite.>"}, Storage: jetstream.MemoryStorage}); err != nil {
 		t.Fatal(err)
 	}
 	open := func(group string) (wm.Publisher, wm.Subscriber) {
@@ -33,7 +33,7 @@ func TestPubSub(t *testing.T) {
 		})
 	}
 	tests.TestPubSub(t, tests.Features{
-		ConsumerGroups: true, Persistent: true, GuaranteedOrderWithSingleSubscriber: true,
+		ConsumerGroups: true, Persistent: true, GuaranteedOrder: true, GuaranteedOrderWithSingleSubscriber: true,
 		GenerateTopicFunc: func(c tests.TestContext) string { return "suite." + unsafe.ReplaceAllString(string(c.TestID), "_") },
 	}, func(*testing.T) (wm.Publisher, wm.Subscriber) { return open("all") },
 		func(_ *testing.T, group string) (wm.Publisher, wm.Subscriber) { return open(group) })

@@ -1,0 +1,207 @@
+package archive
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress"
+	"github.com/klauspost/compress/flate"
+)
+
+// members is a stream of gzip members (RFC 1952) that are compressed side by
+// side and written in order.
+type members struct {
+	w    io.Writer
+	cur  *member
+	free chan *member // bounds the memory
+	work chan *member
+	line chan *member // in the order of the stream
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	offset int64 // written so far
+	err    error // the first one of w
+}
+
+// member is one gzip member on its way.
+type member struct {
+	in   []byte
+	out  bytes.Buffer
+	done chan struct{} // gets a value when out is ready
+	cut  chan struct{} // closed when everything before it is written, if not nil
+}
+
+// newMembers starts the goroutines; close ends them.
+func newMembers(w io.Writer, workers int) *members {
+	n := 2*workers + 1
+	m := &members{w: w, free: make(chan *member, n), work: make(chan *member, n), line: make(chan *member, n)}
+	for range n {
+		m.free <- &member{in: make([]byte, 0, memberSize), done: make(chan struct{}, 1)}
+	}
+	for range workers {
+		m.wg.Go(m.compress)
+	}
+	m.wg.Go(m.emit)
+	return m
+}
+
+// Write adds p to the stream. It returns the first error of the underlying
+// writer.
+func (m *members) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if m.cur == nil {
+			m.cur = <-m.free
+		}
+		k := min(len(p), memberSize-len(m.cur.in))
+		m.cur.in, p = append(m.cur.in, p[:k]...), p[k:]
+		if len(m.cur.in) == memberSize {
+			m.submit()
+		}
+	}
+	return n, m.failed()
+}
+
+func (m *members) submit() {
+	if m.cur == nil {
+		return
+	}
+	m.line <- m.cur
+	m.work <- m.cur
+	m.cur = nil
+}
+
+// cut ends the current member, waits until everything is written and returns
+// where the next member will begin.
+func (m *members) cut() (int64, error) {
+	m.submit()
+	c := make(chan struct{})
+	m.line <- &member{cut: c}
+	<-c
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.offset, m.err
+}
+
+// close writes what is left and ends the goroutines.
+func (m *members) close() error {
+	m.submit()
+	close(m.work)
+	close(m.line)
+	m.wg.Wait()
+	return m.failed()
+}
+
+func (m *members) failed() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+func (m *members) emit() {
+	for b := range m.line {
+		if b.cut != nil {
+			close(b.cut)
+			continue
+		}
+		<-b.done
+		if m.failed() == nil {
+			n, err := m.w.Write(b.out.Bytes())
+			m.mu.Lock()
+			m.offset, m.err = m.offset+int64(n), err
+			m.mu.Unlock()
+		}
+		b.in = b.in[:0]
+		b.out.Reset()
+		m.free <- b
+	}
+}
+
+func (m *members) compress() {
+	z, _ := flate.NewWriter(nil, flate.BestSpeed) // a valid level has no error
+	for b := range m.work {
+		deflate(&b.out, z, b.in)
+		b.done <- struct{}{}
+	}
+}
+
+var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+
+// deflate writes one gzip member with the content of in. Stretches that would
+// not become smaller are stored as they are, which costs next to no time.
+func deflate(out *bytes.Buffer, z *flate.Writer, in []byte) {
+	out.Write(gzipHeader)
+	for rest := in; len(rest) > 0; {
+		n, squeeze := stretch(rest)
+		if squeeze {
+			z.Reset(out) // an empty window: it must not refer to what was stored
+			_, _ = z.Write(rest[:n])
+			_ = z.Flush() // ends on a byte; a bytes.Buffer has no errors
+		} else {
+			store(out, rest[:n])
+		}
+		rest = rest[n:]
+	}
+	out.Write([]byte{3, 0}) // the last block: empty
+	var tail [8]byte
+	binary.LittleEndian.PutUint32(tail[:], crc32.ChecksumIEEE(in))
+	binary.LittleEndian.PutUint32(tail[4:], uint32(len(in)))
+	out.Write(tail[:])
+}
+
+const (
+	chunk  = 32 << 10 // what is stored or squeezed as one
+	sample = 4 << 10  // of a chunk, looked at to decide which
+
+	// compressible is the estimate from which on squeezing pays, see
+	// [compress.Estimate].
+	compressible = 0.02
+)
+
+// stretch returns the length of the first run of chunks of b that are to be
+// treated alike, and how.
+func stretch(b []byte) (n int, squeeze bool) {
+	squeeze = promising(b)
+	for n < len(b) && (n == 0 || promising(b[n:]) == squeeze) {
+		n += min(chunk, len(b)-n)
+	}
+	return n, squeeze
+}
+
+func promising(b []byte) bool {
+	b = b[:min(len(b), chunk)]
+	if len(b) > 3*sample { // from the middle: headers of images and tar entries lie in front
+		b = b[len(b)/2 : len(b)/2+sample]
+	}
+	return len(b) < 512 || compress.Estimate(b) > compressible
+}
+
+// store writes b as stored deflate blocks (RFC 1951, 3.2.4).
+func store(out *bytes.Buffer, b []byte) {
+	for len(b) > 0 {
+		n := min(len(b), 0xffff)
+		out.Write([]byte{0, byte(n), byte(n >> 8), byte(^n), byte(^n >> 8)})
+		out.Write(b[:n])
+		b = b[n:]
+	}
+}
+
+// trailer returns the empty gzip member that ends an archive. Its extra field
+// holds the offset of the member with the manifest.
+func trailer(manifest int64) []byte {
+	b := []byte{0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 12, 0, 'H', 'F', 8, 0}
+	b = binary.LittleEndian.AppendUint64(b, uint64(manifest))
+	return append(b, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// parseTrailer returns the offset that a trailer holds, and false if b is none.
+func parseTrailer(b []byte) (int64, bool) {
+	if len(b) != trailerBytes {
+		return 0, false
+	}
+	off := int64(binary.LittleEndian.Uint64(b[16:]))
+	return off, off >= 0 && bytes.Equal(b, trailer(off))
+}
