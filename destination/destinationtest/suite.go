@@ -1,0 +1,260 @@
+// Package destinationtest holds every [destination.Store] to its promises.
+package destinationtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/holdfast-dev/holdfast/destination"
+)
+
+// TestStore runs the suite. open returns an empty store; it is called once for
+// each subtest.
+func TestStore(t *testing.T, open func(t *testing.T) destination.Store) {
+	for name, test := range map[string]func(*testing.T, destination.Store){
+		"PutReportsSizeAndChecksum":  putReports,
+		"PutRefusesATakenKey":        putRefuses,
+		"OneOfManyPutsWins":          oneWins,
+		"FailedPutLeavesNothing":     failedPut,
+		"CancelledPutLeavesNothing":  cancelledPut,
+		"OpenReadsRanges":            openRanges,
+		"MissingObjectsAreNamed":     missing,
+		"ListIsFiltered":             list,
+		"DeleteIsRepeatable":         deleteTwice,
+		"BadKeysAreRefused":          badKeys,
+		"EmptyObject":                empty,
+		"ObjectsAreInvisibleAtFirst": invisible,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	return b
+}
+
+func put(t *testing.T, s destination.Store, key string, b []byte) destination.Info {
+	t.Helper()
+	info, err := s.Put(t.Context(), key, bytes.NewReader(b), destination.Estimate(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func get(t *testing.T, s destination.Store, key string, offset, length int64) []byte {
+	t.Helper()
+	r, err := s.Open(t.Context(), key, offset, length)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close() //nolint:errcheck // a reader
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func putReports(t *testing.T, s destination.Store) {
+	b := noise(3<<20 + 17)
+	sum := sha256.Sum256(b)
+	info := put(t, s, "p/a.tar.gz", b)
+	if info.Key != "p/a.tar.gz" || info.Size != int64(len(b)) || info.SHA256 != hex.EncodeToString(sum[:]) || info.Path == "" {
+		t.Errorf("got %+v", info)
+	}
+	if st, err := s.Stat(t.Context(), "p/a.tar.gz"); err != nil || st.Size != info.Size || st.Path != info.Path || st.ModTime.IsZero() {
+		t.Errorf("stat %+v, %v; want %+v", st, err, info)
+	}
+	if !bytes.Equal(get(t, s, "p/a.tar.gz", 0, -1), b) {
+		t.Error("read back other bytes")
+	}
+}
+
+func putRefuses(t *testing.T, s destination.Store) {
+	put(t, s, "p/a", []byte("one"))
+	if _, err := s.Put(t.Context(), "p/a", bytes.NewReader([]byte("two")), 3); !errors.Is(err, destination.ErrExist) {
+		t.Errorf("got %v, want ErrExist", err)
+	}
+	if got := get(t, s, "p/a", 0, -1); string(got) != "one" {
+		t.Errorf("the object became %q", got)
+	}
+}
+
+func oneWins(t *testing.T, s destination.Store) {
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			_, err := s.Put(t.Context(), "p/a", bytes.NewReader(bytes.Repeat([]byte{byte(i)}, 100_000)), 0)
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, destination.ErrExist):
+				t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	got := get(t, s, "p/a", 0, -1)
+	if won.Load() != 1 || len(got) != 100_000 || !bytes.Equal(got, bytes.Repeat(got[:1], 100_000)) {
+		t.Errorf("%d writers won; %d bytes", won.Load(), len(got))
+	}
+}
+
+var errSource = errors.New("source failed")
+
+func failedPut(t *testing.T, s destination.Store) {
+	r := io.MultiReader(bytes.NewReader(noise(5<<20)), errReader{})
+	if _, err := s.Put(t.Context(), "p/a", r, 0); !errors.Is(err, errSource) {
+		t.Errorf("got %v, want the reader's error", err)
+	}
+	nothing(t, s)
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errSource }
+
+func cancelledPut(t *testing.T, s destination.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	r := readerFunc(func(p []byte) (int, error) {
+		if n++; n == 3 {
+			cancel()
+		}
+		return len(p), nil
+	})
+	if _, err := s.Put(ctx, "p/a", r, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	nothing(t, s)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func nothing(t *testing.T, s destination.Store) {
+	t.Helper()
+	for info, err := range s.List(t.Context(), "") {
+		t.Errorf("left behind: %+v, %v", info, err)
+	}
+	if _, err := s.Stat(t.Context(), "p/a"); !errors.Is(err, destination.ErrNotExist) {
+		t.Errorf("stat: %v, want ErrNotExist", err)
+	}
+}
+
+func openRanges(t *testing.T, s destination.Store) {
+	b := noise(100_000)
+	put(t, s, "p/a", b)
+	for _, r := range []struct{ off, n, end int64 }{{0, 10, 10}, {99_990, 100, 100_000}, {5, 0, 5}, {50_000, -1, 100_000}, {99_999, 1, 100_000}} {
+		if got := get(t, s, "p/a", r.off, r.n); !bytes.Equal(got, b[r.off:r.end]) {
+			t.Errorf("range %+v: %d bytes", r, len(got))
+		}
+	}
+}
+
+func missing(t *testing.T, s destination.Store) {
+	if _, err := s.Open(t.Context(), "p/none", 0, -1); !errors.Is(err, destination.ErrNotExist) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := s.Stat(t.Context(), "p/none"); !errors.Is(err, destination.ErrNotExist) {
+		t.Errorf("stat: %v", err)
+	}
+	put(t, s, "p/a", nil)
+	if _, err := s.Stat(t.Context(), "p"); !errors.Is(err, destination.ErrNotExist) {
+		t.Errorf("stat of a folder: %v", err)
+	}
+}
+
+func list(t *testing.T, s destination.Store) {
+	for _, k := range []string{"b/2", "a/1.json", "a/1", "ab/3", "a/0"} {
+		put(t, s, k, []byte(k))
+	}
+	for prefix, want := range map[string][]string{
+		"": {"a/0", "a/1", "a/1.json", "ab/3", "b/2"}, "a/": {"a/0", "a/1", "a/1.json"}, "a": {"a/0", "a/1", "a/1.json", "ab/3"}, "a/1": {"a/1", "a/1.json"}, "x/": nil,
+	} {
+		var got []string
+		for info, err := range s.List(t.Context(), prefix) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Size != int64(len(info.Key)) {
+				t.Errorf("%+v", info)
+			}
+			got = append(got, info.Key)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("list %q: %v, want %v", prefix, got, want)
+		}
+	}
+}
+
+func deleteTwice(t *testing.T, s destination.Store) {
+	put(t, s, "p/a", []byte("x"))
+	for range 2 {
+		if err := s.Delete(t.Context(), "p/a"); err != nil {
+			t.Error(err)
+		}
+	}
+	nothing(t, s)
+	put(t, s, "p/a", []byte("y"))
+}
+
+func badKeys(t *testing.T, s destination.Store) {
+	for _, k := range []string{"", "/a", "../a", "a/../b", "a//b", ".a", "A", "a b", "a\x00", "a/"} {
+		if _, err := s.Put(t.Context(), k, bytes.NewReader(nil), 0); !errors.Is(err, destination.ErrKey) {
+			t.Errorf("put %q: %v, want ErrKey", k, err)
+		}
+		if _, err := s.Open(t.Context(), k, 0, -1); !errors.Is(err, destination.ErrKey) {
+			t.Errorf("open %q: %v, want ErrKey", k, err)
+		}
+		if err := s.Delete(t.Context(), k); !errors.Is(err, destination.ErrKey) {
+			t.Errorf("delete %q: %v, want ErrKey", k, err)
+		}
+	}
+}
+
+func empty(t *testing.T, s destination.Store) {
+	if info := put(t, s, "p/a", nil); info.Size != 0 {
+		t.Errorf("got %+v", info)
+	}
+	if got := get(t, s, "p/a", 0, -1); len(got) != 0 {
+		t.Errorf("got %d bytes", len(got))
+	}
+}
+
+func invisible(t *testing.T, s destination.Store) {
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Put(t.Context(), "p/a", r, 0)
+		ended <- err
+	}()
+	if _, err := w.Write(noise(2 << 20)); err != nil {
+		t.Fatal(err)
+	}
+	nothing(t, s)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Stat(t.Context(), "p/a"); err != nil {
+		t.Error(err)
+	}
+}

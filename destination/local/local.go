@@ -1,0 +1,319 @@
+// Package local keeps archives in a folder of the file system.
+//
+// An object is written into a hidden file, synced, read back, and only then
+// linked to its name, which fails if the name is taken. What a crash leaves is a
+// hidden file, which the next [Open] removes.
+package local
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dev/holdfast/destination"
+)
+
+// Config says where and how much.
+type Config struct {
+	Path    string // of the folder; made with mode 0700 if it is missing
+	MinFree int64  // bytes that Put leaves free on the file system
+}
+
+// Store is a [destination.Store] in a folder.
+type Store struct {
+	root    *os.Root
+	path    string
+	minFree int64
+}
+
+// hidden begins the names of files that are being written.
+const hidden = ".holdfast-"
+
+// Open opens the folder and removes what crashed writers have left there. The
+// caller must call [Store.Close].
+func Open(c Config) (*Store, error) {
+	abs, err := filepath.Abs(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return nil, explain("folder", abs, err)
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, explain("folder", abs, err)
+	}
+	s := &Store{root: root, path: abs, minFree: c.MinFree}
+	if err := s.sweep(); err != nil {
+		_ = root.Close() // the first error says more
+		return nil, explain("folder", abs, err)
+	}
+	return s, nil
+}
+
+// Close lets go of the folder.
+func (s *Store) Close() error { return s.root.Close() }
+
+// sweep removes hidden files that no process holds a lock on.
+func (s *Store) sweep() error {
+	return fs.WalkDir(s.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if name != "." && (errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist)) {
+				return fs.SkipDir // somebody else's
+			}
+			return err
+		}
+		if d.IsDir() || !strings.HasPrefix(d.Name(), hidden) {
+			return nil
+		}
+		f, err := s.root.Open(name)
+		if err != nil {
+			return nil //nolint:nilerr // gone, or another user's
+		}
+		defer f.Close() //nolint:errcheck // opened for reading
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+			return nil // being written
+		}
+		return s.root.Remove(name)
+	})
+}
+
+// Put implements [destination.Store].
+func (s *Store) Put(ctx context.Context, key string, r io.Reader, _ destination.Estimate) (destination.Info, error) {
+	info, err := s.put(ctx, key, r)
+	if err != nil {
+		return destination.Info{}, explain("put", key, err)
+	}
+	return info, nil
+}
+
+func (s *Store) put(ctx context.Context, key string, r io.Reader) (destination.Info, error) {
+	if err := destination.CheckKey(key); err != nil {
+		return destination.Info{}, err
+	}
+	if _, err := s.root.Lstat(key); err == nil {
+		return destination.Info{}, destination.ErrExist // before hours of work
+	}
+	if err := s.room(); err != nil {
+		return destination.Info{}, err
+	}
+	if err := s.root.MkdirAll(path.Dir(key), 0o700); err != nil {
+		return destination.Info{}, err
+	}
+	tmp := path.Join(path.Dir(key), hidden+uuid.NewString())
+	f, err := s.root.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return destination.Info{}, err
+	}
+	defer f.Close()          //nolint:errcheck // synced before
+	defer s.root.Remove(tmp) //nolint:errcheck // the link stays; what stays otherwise is swept
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return destination.Info{}, err
+	}
+	sent := sha256.New()
+	if _, err := io.CopyBuffer(&guarded{ctx: ctx, s: s, f: f}, io.TeeReader(r, sent), make([]byte, 256<<10)); err != nil {
+		return destination.Info{}, err
+	}
+	if err := f.Sync(); err != nil {
+		return destination.Info{}, err
+	}
+	size, err := readBack(f, sent)
+	if err != nil {
+		return destination.Info{}, err
+	}
+	if err := s.root.Link(tmp, key); err != nil {
+		return destination.Info{}, err
+	}
+	if err := s.syncDirs(key); err != nil {
+		return destination.Info{}, err
+	}
+	return destination.Info{Key: key, Path: s.show(key), Size: size, SHA256: hex.EncodeToString(sent.Sum(nil))}, nil
+}
+
+// readBack compares what lies in the file with what was sent.
+func readBack(f *os.File, sent hash.Hash) (int64, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	h := sha256.New()
+	n, err := io.CopyBuffer(h, onlyReader{f}, make([]byte, 256<<10))
+	if err != nil {
+		return 0, err
+	}
+	if hex.EncodeToString(h.Sum(nil)) != hex.EncodeToString(sent.Sum(nil)) {
+		return 0, errors.New("the file read back differs from what was written; check the disk")
+	}
+	return n, nil
+}
+
+type onlyReader struct{ io.Reader } // keeps io.CopyBuffer from choosing its own buffer
+
+// guarded writes to f and looks at the free space every mebibyte.
+type guarded struct {
+	ctx  context.Context //nolint:containedctx // lives for one Put
+	s    *Store
+	f    *os.File
+	left int64 // bytes until the next look
+}
+
+func (g *guarded) Write(p []byte) (int, error) {
+	if err := g.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if g.left -= int64(len(p)); g.left < 0 {
+		g.left = 1 << 20
+		if err := g.s.room(); err != nil {
+			return 0, err
+		}
+	}
+	return g.f.Write(p)
+}
+
+// room returns ErrNoSpace when less than minFree is free.
+func (s *Store) room() error {
+	free, err := Free(s.path)
+	if err != nil {
+		return err
+	}
+	if free < s.minFree {
+		return fmt.Errorf("%w: %d MiB free on the file system of %s, %d MiB must stay free", destination.ErrNoSpace, free>>20, s.path, s.minFree>>20)
+	}
+	return nil
+}
+
+// Free returns how many bytes the file system of path has left for this user.
+func Free(path string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", path, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // fits for the next millennia
+}
+
+// syncDirs makes the names from the object up to the root survive a power cut.
+func (s *Store) syncDirs(key string) error {
+	for dir := path.Dir(key); ; dir = path.Dir(dir) {
+		d, err := s.root.Open(dir)
+		if err != nil {
+			return err
+		}
+		err = d.Sync()
+		if cerr := d.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil || dir == "." {
+			return err
+		}
+	}
+}
+
+// Open implements [destination.Store].
+func (s *Store) Open(_ context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	if err := destination.CheckKey(key); err != nil {
+		return nil, err
+	}
+	f, err := s.root.Open(key)
+	if err != nil {
+		return nil, explain("open", key, err)
+	}
+	if length < 0 {
+		length = 1<<63 - 1 - offset
+	}
+	return section{io.NewSectionReader(f, offset, length), f}, nil
+}
+
+type section struct {
+	io.Reader
+	io.Closer
+}
+
+// Stat implements [destination.Store]. It does not know the checksum.
+func (s *Store) Stat(_ context.Context, key string) (destination.Info, error) {
+	if err := destination.CheckKey(key); err != nil {
+		return destination.Info{}, err
+	}
+	fi, err := s.root.Lstat(key)
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return destination.Info{}, explain("stat", key, err)
+	}
+	return s.info(key, fi), nil
+}
+
+func (s *Store) info(key string, fi fs.FileInfo) destination.Info {
+	return destination.Info{Key: key, Path: s.show(key), Size: fi.Size(), ModTime: fi.ModTime()}
+}
+
+func (s *Store) show(key string) string { return filepath.Join(s.path, filepath.FromSlash(key)) }
+
+// List implements [destination.Store]. What Put could not have made is left out.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[destination.Info, error] {
+	return func(yield func(destination.Info, error) bool) {
+		start := path.Dir(prefix + "x")
+		err := fs.WalkDir(s.root.FS(), start, func(key string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if !d.Type().IsRegular() || !strings.HasPrefix(key, prefix) || destination.CheckKey(key) != nil {
+				return nil
+			}
+			fi, err := d.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // deleted meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			if !yield(s.info(key, fi), nil) {
+				return fs.SkipAll
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			yield(destination.Info{}, explain("list", prefix, err))
+		}
+	}
+}
+
+// Delete implements [destination.Store].
+func (s *Store) Delete(_ context.Context, key string) error {
+	if err := destination.CheckKey(key); err != nil {
+		return err
+	}
+	if err := s.root.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return explain("delete", key, err)
+	}
+	return nil
+}
+
+// explain translates errors of the system.
+func explain(verb, object string, err error) error {
+	for sys, ours := range map[error]error{
+		fs.ErrExist: destination.ErrExist, fs.ErrNotExist: destination.ErrNotExist, fs.ErrPermission: destination.ErrDenied,
+		syscall.ENOSPC: destination.ErrNoSpace, syscall.EDQUOT: destination.ErrNoSpace, syscall.EROFS: destination.ErrDenied,
+	} {
+		if errors.Is(err, sys) {
+			return fmt.Errorf("%s %s: %w: %w", verb, object, ours, err)
+		}
+	}
+	return fmt.Errorf("%s %s: %w", verb, object, err)
+}
