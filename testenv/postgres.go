@@ -1,0 +1,253 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Password of every superuser that testenv makes.
+const Password = "secret"
+
+// Superuser of testenv's clusters, as in Supabase's images.
+const Superuser = "supabase_admin"
+
+// Postgres is a PostgreSQL server that runs as a child process.
+type Postgres struct {
+	Major int
+	Bin   string // folder of the tools of its version
+	Port  int
+	dir   string
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// PostgresBin returns the folder of the server and the tools of a major version.
+func PostgresBin(major int) (string, error) {
+	m := strconv.Itoa(major)
+	tools := os.Getenv("HOLDFAST_TOOLS")
+	if tools == "" {
+		tools = "/var/cache/holdfast-tools"
+	}
+	for _, root := range []string{"/", filepath.Join(tools, "pg"+m)} {
+		bin := filepath.Join(root, "usr/lib/postgresql", m, "bin")
+		if _, err := os.Stat(filepath.Join(bin, "postgres")); err == nil {
+			return bin, nil
+		}
+	}
+	return "", fmt.Errorf("PostgreSQL %d is not here; `make deps` installs it", major)
+}
+
+// StartPostgres makes a cluster with one superuser and starts it on a free port
+// of the loopback. Settings are "name=value". The caller must call
+// [Postgres.Stop].
+func StartPostgres(ctx context.Context, major int, settings ...string) (*Postgres, error) {
+	bin, err := PostgresBin(major)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "hfpg")
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Major: major, Bin: bin, dir: dir}
+	if err := p.init(ctx); err != nil {
+		_ = os.RemoveAll(dir) // the first error says more
+		return nil, err
+	}
+	if err := p.Start(ctx, settings...); err != nil {
+		_ = os.RemoveAll(dir) // the first error says more
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Postgres) init(ctx context.Context) error {
+	if err := os.Chmod(p.dir, 0o755); err != nil { //nolint:gosec // the server is another user
+		return err
+	}
+	pw := filepath.Join(p.dir, "pw")
+	if err := os.WriteFile(pw, []byte(Password), 0o644); err != nil { //nolint:gosec // a test's password
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(p.dir, "data"), 0o700); err != nil {
+		return err
+	}
+	if os.Getuid() == 0 {
+		if err := os.Chown(filepath.Join(p.dir, "data"), nobody, nobody); err != nil {
+			return err
+		}
+	}
+	if err := p.installExtensions(); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, "initdb"), "-D", filepath.Join(p.dir, "data"), "-U", Superuser,
+		"-A", "scram-sha-256", "--pwfile", pw, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+	cmd.SysProcAttr, cmd.Dir = asNobody(), p.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return nil
+}
+
+// nobody is whom PostgreSQL runs as when the tests run as root, which it refuses.
+const nobody = 65534
+
+func asNobody() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{}
+	if os.Getuid() == 0 {
+		a.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	return a
+}
+
+// Start starts a stopped server, on the port that it had.
+func (p *Postgres) Start(ctx context.Context, settings ...string) error {
+	if p.Port == 0 {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		p.Port = port
+	}
+	args := []string{"-D", filepath.Join(p.dir, "data")}
+	for _, s := range append([]string{
+		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(p.Port), "unix_socket_directories=", "fsync=off", "synchronous_commit=off",
+		"full_page_writes=off", "shared_buffers=32MB", "wal_level=logical", "jit=off", "shared_preload_libraries=pg_stat_statements",
+		"extension_destdir=" + p.dir, "max_wal_size=4GB",
+	}, settings...) {
+		args = append(args, "-c", s)
+	}
+	p.cmd = exec.Command(filepath.Join(p.Bin, "postgres"), args...) //nolint:gosec,noctx // Stop ends it; the tools are ours
+	p.cmd.SysProcAttr = asNobody()
+	p.cmd.SysProcAttr.Pdeathsig, p.cmd.SysProcAttr.Setpgid = syscall.SIGINT, true
+	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the child has its own
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = log, log, p.dir
+	p.ended = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		// Pdeathsig is sent when the thread ends that started the child.
+		runtime.LockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // how it ended is in its log
+		}
+		close(p.ended)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	return p.ready(ctx)
+}
+
+func (p *Postgres) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, p.URL("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("PostgreSQL ended at start: %s", p.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("PostgreSQL is not ready: %w: %s", err, p.Log())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// URL returns how to connect to a database as the superuser.
+func (p *Postgres) URL(database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(Superuser, Password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)), Path: database}
+	return u.String()
+}
+
+// Exec runs SQL statements on a database.
+func (p *Postgres) Exec(ctx context.Context, database, sql string) error {
+	conn, err := pgx.Connect(ctx, p.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the statement's error counts
+	_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
+	return err
+}
+
+// Signal sends the server a signal: SIGINT stops it fast, SIGQUIT crashes it. It
+// returns when the server has ended.
+func (p *Postgres) Signal(sig syscall.Signal) {
+	if p.cmd != nil && p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(sig) // it may have ended before
+		<-p.ended
+	}
+}
+
+// Stop stops the server and removes its data.
+func (p *Postgres) Stop() {
+	p.Signal(syscall.SIGINT)
+	_ = os.RemoveAll(p.dir) // in the system's temporary folder anyhow
+}
+
+// Log returns what the server has logged.
+func (p *Postgres) Log() string {
+	b, err := os.ReadFile(filepath.Join(p.dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// installExtensions puts the stand-ins for Supabase's extensions where
+// Debian's extension_destdir makes the server look.
+func (p *Postgres) installExtensions() error {
+	share := filepath.Join(p.Bin, "../../../../share/postgresql", strconv.Itoa(p.Major), "extension")
+	dir := filepath.Join(p.dir, share)
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the server is another user
+		return err
+	}
+	files, err := fixture.ReadDir("fixture/extensions")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := copyFixture("fixture/extensions/"+f.Name(), filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFixture(name, to string) error {
+	src, err := fixture.Open(name)
+	if err != nil {
+		return err
+	}
+	defer src.Close()                                                     //nolint:errcheck // embedded
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644) //nolint:gosec // the server is another user
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	if cerr := dst.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+package testenv
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+)
+
+//go:embed fixture
+var fixture embed.FS
+
+// Supabase is a self-hosted Supabase project: a folder as its installer lays it
+// out, and the database.
+type Supabase struct {
+	DB  *Postgres
+	Dir string // with docker-compose.yml, .env and volumes/
+}
+
+// SupabaseConfig shapes a project.
+type SupabaseConfig struct {
+	Major   int    // of PostgreSQL: 15 (old layout, Kong) or 17 (new layout, Envoy)
+	Dir     string // made; must not exist
+	Objects int    // storage objects
+}
+
+// StartSupabase makes a project and starts its database. The caller must call
+// [Supabase.Stop].
+func StartSupabase(ctx context.Context, c SupabaseConfig) (*Supabase, error) {
+	pg, err := StartPostgres(ctx, c.Major)
+	if err != nil {
+		return nil, err
+	}
+	s := &Supabase{DB: pg, Dir: c.Dir}
+	if err := s.build(ctx, c); err != nil {
+		pg.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// NewSupabase is StartSupabase for tests. The project ends with the test.
+func NewSupabase(tb testing.TB, c SupabaseConfig) *Supabase {
+	tb.Helper()
+	if c.Dir == "" {
+		c.Dir = filepath.Join(tb.TempDir(), "docker")
+	}
+	s, err := StartSupabase(tb.Context(), c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+// NewPostgres is StartPostgres for tests. The server ends with the test.
+func NewPostgres(tb testing.TB, major int, settings ...string) *Postgres {
+	tb.Helper()
+	p, err := StartPostgres(tb.Context(), major, settings...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Stop)
+	return p
+}
+
+// Stop stops the database. The folder stays.
+func (s *Supabase) Stop() { s.DB.Stop() }
+
+func (s *Supabase) build(ctx context.Context, c SupabaseConfig) error {
+	// initdb made the database "postgres"; its owner is changed by the fixture.
+	if err := s.DB.Exec(ctx, "postgres", "CREATE DATABASE _supabase"); err != nil {
+		return err
+	}
+	for _, f := range []struct{ file, db string }{{"roles", "postgres"}, {"managed", "postgres"}, {"project", "postgres"}, {"internal", "_supabase"}} {
+		sql, err := fixture.ReadFile("fixture/" + f.file + ".sql")
+		if err != nil {
+			return err
+		}
+		if err := s.DB.Exec(ctx, f.db, string(sql)); err != nil {
+			return fmt.Errorf("fixture %s.sql: %w", f.file, err)
+		}
+	}
+	if err := writeLayout(s.Dir, c.Major, s.DB.Port); err != nil {
+		return err
+	}
+	return s.AddObjects(ctx, 0, c.Objects)
+}
+
+// StorageRoot returns the folder of the storage service.
+func (s *Supabase) StorageRoot() string { return filepath.Join(s.Dir, "volumes/storage") }
+
+// AddObjects uploads storage objects with the numbers from up to, not including,
+// to: files with xattrs, and their rows. Two thirds do not compress.
+func (s *Supabase) AddObjects(ctx context.Context, from, to int) error {
+	rnd := rand.New(rand.NewPCG(uint64(from), uint64(to))) //nolint:gosec // test data
+	var rows [][]any
+	for i := from; i < to; i++ {
+		o := object(i)
+		data := content(rnd, i)
+		if err := s.writeObject(o, data); err != nil {
+			return err
+		}
+		rows = append(rows, []any{o.bucket, o.name, o.version, map[string]any{"mimetype": o.mime, "cacheControl": "max-age=3600", "size": len(data)}})
+	}
+	conn, err := pgx.Connect(ctx, s.DB.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // CopyFrom's error counts
+	_, err = conn.CopyFrom(ctx, pgx.Identifier{"storage", "objects"}, []string{"bucket_id", "name", "version", "metadata"}, pgx.CopyFromRows(rows))
+	return err
+}
+
+type storageObject struct{ bucket, name, version, mime string }
+
+func object(i int) storageObject {
+	o := storageObject{"avatars", fmt.Sprintf("users/%03d/Bild %d ü.png", i%997, i), fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i), "image/png"}
+	if i%3 == 0 {
+		o.bucket, o.name, o.mime = "documents", fmt.Sprintf("%d/report-%d.txt", i%31, i), "text/plain; charset=utf-8"
+	}
+	return o
+}
+
+// content returns what the nth object holds: a few kilobytes, some tens now and
+// then.
+func content(rnd *rand.Rand, i int) []byte {
+	n := 500 + rnd.IntN(6000)
+	if i%50 == 0 {
+		n *= 20
+	}
+	b := make([]byte, n)
+	for k := range b {
+		if i%3 == 0 {
+			b[k] = "the quick brown fox "[k%20]
+		} else {
+			b[k] = byte(rnd.Uint32())
+		}
+	}
+	return b
+}
+
+func (s *Supabase) writeObject(o storageObject, data []byte) error {
+	dir := filepath.Join(s.StorageRoot(), "stub/stub", o.bucket, o.name)
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as the storage service does
+		return err
+	}
+	file := filepath.Join(dir, o.version)
+	if err := os.WriteFile(file, data, 0o644); err != nil { //nolint:gosec // as the storage service does
+		return err
+	}
+	for k, v := range map[string]string{"user.supabase.content-type": o.mime, "user.supabase.cache-control": "max-age=3600"} {
+		if err := unix.Setxattr(file, k, []byte(v), 0); err != nil {
+			return fmt.Errorf("xattr of %s: %w", file, err)
+		}
+	}
+	return nil
+}
