@@ -17,7 +17,7 @@ POSTGRES_PORT=5432
 JWT_SECRET="fixture-jwt-secret-with-at-least-32-characters"
 GLOBAL_S3_BUCKET=stub
 STORAGE_TENANT_ID=stub
-SMTP_PASS='it''s "quoted"'
+SMTP_PASS='is "quoted"'
 `, Password)
 	files := map[string]string{
 		"docker-compose.yml":          compose(major, dbPort),

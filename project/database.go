@@ -1,0 +1,216 @@
+package project
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// DatabasePart is the database of a project, with the roles of its server.
+type DatabasePart struct {
+	LockTimeout time.Duration                   // how long pg_dump waits for a lock; 0: for ever
+	RootKey     func(ctx context.Context) string // where the pgsodium root key lies; "" if nowhere
+}
+
+// Name implements [Part].
+func (*DatabasePart) Name() string { return Database }
+
+// internalDatabase is where Supabase's analytics and pooler keep their state.
+const internalDatabase = "_supabase"
+
+// Dump implements [Part].
+func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) ([]Warning, error) {
+	t := newTally(Database, w)
+	prints := map[string]*fingerprint{}
+	var err error
+	var name string
+	if err := s.tx.QueryRow(ctx, "SELECT current_database()").Scan(&name); err != nil {
+		return nil, fail(err, "The database did not answer: %s", sqlMessage(err))
+	}
+	if prints[name], err = p.dump(ctx, s, w, name); err != nil {
+		return nil, err
+	}
+	if err := p.globals(ctx, s, w, t); err != nil {
+		return nil, err
+	}
+	if err := p.internal(ctx, s, w, name, prints); err != nil {
+		return nil, err
+	}
+	if err := p.rootKey(ctx, prints[name], w, t); err != nil {
+		return nil, err
+	}
+	if err := settings(ctx, s, t); err != nil {
+		return nil, err
+	}
+	b, err := json.MarshalIndent(map[string]any{"format": 1, "databases": prints}, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	return t.warnings(), addBytes(w, "database/fingerprint.json", 0o644, append(b, '\n'))
+}
+
+// dump writes one database and takes its fingerprint beside it, in the same
+// snapshot.
+func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, name string) (*fingerprint, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		print *fingerprint
+		err   error
+	}
+	taken := make(chan result, 1)
+	go func() {
+		print, err := takeFingerprint(ctx, s)
+		taken <- result{print, err}
+	}()
+	err := p.pgDump(ctx, s, w, name)
+	if err != nil {
+		cancel()
+	}
+	r := <-taken
+	if err != nil {
+		return nil, err
+	}
+	if r.err != nil {
+		return nil, fail(r.err, "The rows of database %s could not be counted: %s", name, sqlMessage(r.err))
+	}
+	return r.print, nil
+}
+
+func (p *DatabasePart) pgDump(ctx context.Context, s *Session, w *archive.Writer, name string) error {
+	out, err := w.Pieces(archive.Entry{Name: "database/" + fileName(name) + ".dump", Mode: 0o755, ModTime: time.Now()})
+	if err != nil {
+		return err
+	}
+	args := []string{"--format=custom", "--compress=0", "--snapshot=" + s.id}
+	if p.LockTimeout > 0 {
+		args = append(args, "--lock-wait-timeout="+strconv.FormatInt(p.LockTimeout.Milliseconds(), 10))
+	}
+	if err := s.tool(ctx, out, "pg_dump", args...); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// fileName makes a file's name out of a database's.
+func fileName(database string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == 0 {
+			return '_'
+		}
+		return r
+	}, database)
+}
+
+// maxGlobals is far above what thousands of roles need.
+const maxGlobals = 16 << 20
+
+// globals writes the roles. Without the right to read their passwords they come
+// without.
+func (*DatabasePart) globals(ctx context.Context, s *Session, w *archive.Writer, t *tally) error {
+	var b limited
+	err := s.tool(ctx, &b, "pg_dumpall", "--globals-only")
+	var e *Error
+	if errors.As(err, &e) && strings.Contains(e.Error(), "pg_authid") {
+		if err := t.note(passwordsMissing, "", "The passwords of roles could not be read; connect as a superuser to back them up."); err != nil {
+			return err
+		}
+		b = limited{}
+		err = s.tool(ctx, &b, "pg_dumpall", "--globals-only", "--no-role-passwords")
+	}
+	if err != nil {
+		return err
+	}
+	return addBytes(w, "database/globals.sql", 0o600, b.Bytes())
+}
+
+type limited struct{ bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.Len()+len(p) > maxGlobals {
+		return 0, fail(nil, "The roles of the server take more than %d MiB.", maxGlobals>>20)
+	}
+	return l.Buffer.Write(p)
+}
+
+// internal writes Supabase's second database, if there is one.
+func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, main string, prints map[string]*fingerprint) error {
+	var there bool
+	if err := s.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datallowconn)", internalDatabase).Scan(&there); err != nil {
+		return fail(err, "The database did not answer: %s", sqlMessage(err))
+	}
+	if !there || main == internalDatabase {
+		return nil
+	}
+	in, err := s.sibling(ctx, internalDatabase)
+	if err != nil {
+		return err
+	}
+	prints[internalDatabase], err = p.dump(ctx, in, w, internalDatabase)
+	return errors.Join(err, in.Close())
+}
+
+// rootKey writes the key without which the vault's secrets cannot be read.
+func (p *DatabasePart) rootKey(ctx context.Context, print *fingerprint, w *archive.Writer, t *tally) error {
+	if p.RootKey != nil {
+		if path := p.RootKey(ctx); path != "" {
+			key, err := os.ReadFile(path) //nolint:gosec // found by the operator's configuration
+			if err == nil {
+				return addBytes(w, "database/pgsodium_root.key", 0o600, key)
+			}
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+				return fail(err, "The pgsodium root key cannot be read.")
+			}
+		}
+	}
+	if print.Tables["vault.secrets"] == 0 && print.Tables["pgsodium.key"] == 0 {
+		return nil
+	}
+	return t.note(vaultKeyMissing, "", "The pgsodium root key could not be read: the vault's secrets will not come back on another server.")
+}
+
+// settings warns of what ALTER SYSTEM has set: it lies beside the databases.
+func settings(ctx context.Context, s *Session, t *tally) error {
+	var file bool
+	if err := s.tx.QueryRow(ctx, "SELECT has_function_privilege('pg_show_all_file_settings()', 'execute')").Scan(&file); err != nil || !file {
+		return wrapSQL(err)
+	}
+	rows, err := s.tx.Query(ctx, "SELECT DISTINCT name FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf' ORDER BY 1")
+	if err != nil {
+		return wrapSQL(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return wrapSQL(err)
+		}
+		if err := t.note(fixedSettings, name, "ALTER SYSTEM has set %s; it is in no dump.", name); err != nil {
+			return err
+		}
+	}
+	return wrapSQL(rows.Err())
+}
+
+func wrapSQL(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail(err, "The database refused a query: %s", sqlMessage(err))
+}
+
+func addBytes(w *archive.Writer, name string, mode fs.FileMode, b []byte) error {
+	if err := w.Add(archive.Entry{Name: name, Kind: archive.File, Size: int64(len(b)), Mode: mode, ModTime: time.Now()}, bytes.NewReader(b)); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package project
+
+import (
+	"context"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// FunctionsPart is the folder of the edge functions.
+type FunctionsPart struct{ Path string }
+
+// Name implements [Part].
+func (*FunctionsPart) Name() string { return Functions }
+
+// Dump implements [Part].
+func (p *FunctionsPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([]Warning, error) {
+	t, err := openTree(Functions, p.Path, w)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	if err := t.walk(ctx, ".", func(string, bool) (bool, bool) { return true, true }); err != nil {
+		return nil, err
+	}
+	return t.t.warnings(), nil
+}
+
+// ConfigPart is the files of a folder that patterns choose.
+//
+// A pattern is of the kind of [doublestar.Match]: "**" spans folders. It is about
+// names relative to Root; one that matches a folder stands for everything in it.
+// A name is taken if a pattern of Include matches it and none of Exclude does.
+type ConfigPart struct {
+	Root    string
+	Include []string
+	Exclude []string
+}
+
+// Name implements [Part].
+func (*ConfigPart) Name() string { return Config }
+
+// CheckPattern returns an error for a pattern that cannot match.
+func CheckPattern(pattern string) error {
+	if !doublestar.ValidatePattern(pattern) || pattern == "" || filepath.IsAbs(pattern) || strings.HasPrefix(path.Clean(pattern), "..") {
+		return fail(nil, "the pattern %q is not relative to the root, or its brackets do not close", pattern)
+	}
+	return nil
+}
+
+// Dump implements [Part].
+func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([]Warning, error) {
+	t, err := openTree(Config, p.Root, w)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	used := map[string]bool{}
+	if err := t.walk(ctx, ".", func(name string, dir bool) (take, enter bool) { return p.keep(name, dir, used) }); err != nil {
+		return nil, err
+	}
+	for _, pattern := range p.Include {
+		if !used[pattern] {
+			if err := t.t.note(patternEmpty, pattern, "The include pattern %q matches nothing.", pattern); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t.t.warnings(), nil
+}
+
+func (p *ConfigPart) keep(name string, dir bool, used map[string]bool) (take, enter bool) {
+	if matches(p.Exclude, name, nil) {
+		return false, false
+	}
+	take = matches(p.Include, name, used)
+	return take, dir && (take || p.leads(name))
+}
+
+// matches reports whether a pattern matches name or a folder above it.
+func matches(patterns []string, name string, used map[string]bool) bool {
+	found := false
+	for _, pattern := range patterns {
+		for n := name; n != "."; n = path.Dir(n) {
+			if ok, err := doublestar.Match(pattern, n); err == nil && ok {
+				found = true
+				if used != nil {
+					used[pattern] = true
+				}
+			}
+		}
+	}
+	return found
+}
+
+// leads reports whether something below the folder could be included.
+func (p *ConfigPart) leads(folder string) bool {
+	depth := strings.Count(folder, "/") + 1
+	for _, pattern := range p.Include {
+		components := strings.Split(path.Clean(pattern), "/")
+		if i := indexOf(components, "**"); i >= 0 && i <= depth {
+			components = components[:i]
+		} else if len(components) <= depth {
+			continue
+		} else {
+			components = components[:depth]
+		}
+		head := strings.Join(strings.Split(folder, "/")[:len(components)], "/")
+		if ok, err := doublestar.Match(strings.Join(components, "/"), head); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+func indexOf(list []string, s string) int {
+	for i, x := range list {
+		if x == s {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,139 @@
+// Package project reads the parts of a self-hosted Supabase project into an
+// archive: the database, the storage files, the edge functions and the
+// configuration. Package supabase below finds them in a project's folder.
+//
+// # Vocabulary
+//
+// A [Part] is one of the four. A [Session] holds one snapshot of the database
+// for as long as a backup reads, so that what the parts say of each other is of
+// the same instant. A [Warning] counts things that did not go as they should but
+// did not spoil the backup; the archive names each of them.
+//
+// # Errors
+//
+// A part that cannot be read whole fails with a [*Error], whose Sentence is for
+// people and may be kept for ever: it holds no secrets and no names of storage
+// objects.
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// Names of the parts, in the order of an archive.
+const (
+	Database  = "database"
+	Storage   = "storage"
+	Functions = "functions"
+	Config    = "config"
+)
+
+// Part is a piece of a project that can be backed up.
+type Part interface {
+	// Name returns Database, Storage, Functions or Config.
+	Name() string
+
+	// Dump writes the part into w, which has begun it. It stops soon after ctx
+	// ends. Its warnings are in w as well, one by one.
+	Dump(ctx context.Context, s *Session, w *archive.Writer) ([]Warning, error)
+}
+
+// Project is what is backed up together.
+type Project struct {
+	Parts  []Part   // in the order of an archive
+	Server *Server // of the database; nil if the project has none
+}
+
+// Warning counts things of one kind.
+type Warning struct {
+	Code     string // a stable word, such as "file_vanished"
+	Count    int
+	Sentence string // for people
+}
+
+// Error says why a part could not be read.
+type Error struct {
+	Sentence string // for people
+	Err      error  // the details, for the log
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Sentence
+	}
+	return e.Sentence + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func fail(err error, format string, args ...any) error {
+	return &Error{Sentence: fmt.Sprintf(format, args...), Err: err}
+}
+
+// Sentence returns what people may read of err.
+func Sentence(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Sentence
+	}
+	return "The project could not be read; the log of the worker says why."
+}
+
+// tally counts warnings by code while it writes each into the archive.
+type tally struct {
+	part  string
+	w     *archive.Writer
+	count map[string]int
+	order []string
+}
+
+func newTally(part string, w *archive.Writer) *tally {
+	return &tally{part: part, w: w, count: map[string]int{}}
+}
+
+// note writes one warning. name is the thing that it is about.
+func (t *tally) note(code, name, format string, args ...any) error {
+	if t.count[code]++; t.count[code] == 1 {
+		t.order = append(t.order, code)
+	}
+	return t.w.Warn(archive.Warning{Part: t.part, Code: code, Name: name, Sentence: fmt.Sprintf(format, args...)})
+}
+
+// warnings returns the counts, with a sentence for each code.
+func (t *tally) warnings() []Warning {
+	var out []Warning
+	for _, code := range t.order {
+		out = append(out, Warning{Code: code, Count: t.count[code], Sentence: fmt.Sprintf(sentences[code], t.part, t.count[code])})
+	}
+	return out
+}
+
+// Codes of warnings. Programs may act on them.
+const (
+	fileVanished     = "file_vanished"
+	fileChanged      = "file_changed"
+	fileSkipped      = "file_skipped"
+	linkSkipped      = "link_skipped"
+	patternEmpty     = "pattern_empty"
+	passwordsMissing = "role_passwords_missing"
+	vaultKeyMissing  = "vault_key_missing"
+	fixedSettings    = "server_settings"
+)
+
+// sentences has a row for each code: the part and the count are filled in.
+var sentences = map[string]string{
+	fileVanished:     "%s: %d files vanished before they were read; warnings.jsonl in the archive names them.",
+	fileChanged:      "%s: %d files changed while they were read; warnings.jsonl in the archive names them.",
+	fileSkipped:      "%s: %d sockets, pipes or devices were left out; warnings.jsonl in the archive names them.",
+	linkSkipped:      "%s: %d symbolic links lead out of their folder and were left out; warnings.jsonl in the archive names them.",
+	patternEmpty:     "%s: %d include patterns match nothing; warnings.jsonl in the archive names them.",
+	passwordsMissing: "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
+	vaultKeyMissing:  "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
+	fixedSettings:    "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",
+}

@@ -1,0 +1,135 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Server says how to reach the database server of a project.
+type Server struct {
+	// URL finds the server, as a postgres:// URL of the project's database. It
+	// is asked for each backup, since the address of a container changes.
+	URL   func(ctx context.Context) (string, error)
+	Tools string // folder of pg_dump; empty: the usual places
+}
+
+// Session is the time of one backup. It holds an exported snapshot of the
+// project's database, if there is one. It is for one part at a time.
+type Session struct {
+	server *Server
+	url    string
+	conn   *pgx.Conn
+	tx     pgx.Tx
+	major  int
+	id     string // of the snapshot
+
+	counting atomic.Bool
+}
+
+// connectTimeout is for servers that are away; a stuck backup is noticed later.
+const connectTimeout = 20 * time.Second
+
+// Open begins a session. server may be nil. The caller must call
+// [Session.Close].
+func Open(ctx context.Context, server *Server) (*Session, error) {
+	if server == nil {
+		return &Session{}, nil
+	}
+	u, err := server.URL(ctx)
+	if err != nil {
+		return nil, fail(err, "The database of the project cannot be found: %v", err)
+	}
+	s := &Session{server: server, url: u}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// sibling opens a session on another database of the same server.
+func (s *Session) sibling(ctx context.Context, database string) (*Session, error) {
+	u, err := url.Parse(s.url)
+	if err != nil {
+		return nil, err
+	}
+	u.Path = "/" + database
+	return Open(ctx, &Server{URL: func(context.Context) (string, error) { return u.String(), nil }, Tools: s.server.Tools})
+}
+
+func (s *Session) begin(ctx context.Context) error {
+	cctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conf, err := pgx.ParseConfig(s.url)
+	if err != nil {
+		return fail(err, "database.url is not a URL that PostgreSQL understands.")
+	}
+	conf.RuntimeParams["application_name"] = "holdfast"
+	if s.conn, err = pgx.ConnectConfig(cctx, conf); err != nil {
+		return connectError(conf, err)
+	}
+	// A role's own timeouts must not end a backup.
+	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0"); err != nil {
+		return fail(err, "The database refused a setting: %s", sqlMessage(err))
+	}
+	if s.tx, err = s.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {
+		return fail(err, "The database refused a transaction: %s", sqlMessage(err))
+	}
+	if err := s.tx.QueryRow(ctx, "SELECT pg_export_snapshot(), current_setting('server_version_num')::int / 10000").Scan(&s.id, &s.major); err != nil {
+		return fail(err, "The database exported no snapshot: %s", sqlMessage(err))
+	}
+	return nil
+}
+
+// Close ends the session.
+func (s *Session) Close() error {
+	if s.conn == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return s.conn.Close(ctx) // rolls back; there was nothing to commit
+}
+
+// Counting reports whether the server is counting rows just now, which may take
+// long and shows no other progress.
+func (s *Session) Counting() bool { return s.counting.Load() }
+
+// has reports whether the snapshot has a table.
+func (s *Session) has(ctx context.Context, table string) (bool, error) {
+	if s.tx == nil {
+		return false, nil
+	}
+	var yes bool
+	err := s.tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&yes)
+	return yes, err
+}
+
+// connectError says in a sentence why there is no connection.
+func connectError(c *pgx.ConnConfig, err error) error {
+	at := fmt.Sprintf("%s:%d", c.Host, c.Port)
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
+		return fail(err, "The database at %s refused the password of %s; check database.url or POSTGRES_PASSWORD.", at, c.User)
+	case errors.As(err, &pg):
+		return fail(err, "The database at %s refused the connection: %s.", at, pg.Message)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fail(err, "The database at %s did not answer within %s.", at, connectTimeout)
+	}
+	return fail(err, "The database at %s cannot be reached; is it running?", at)
+}
+
+func sqlMessage(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Message
+	}
+	return "the connection broke"
+}

@@ -1,0 +1,168 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// StoragePart is the files of the storage service.
+type StoragePart struct {
+	Path   string // of the folder that the service calls its backend path
+	Tenant string // the folder of the project below Path; default "stub/stub"
+}
+
+// Name implements [Part].
+func (*StoragePart) Name() string { return Storage }
+
+// Dump implements [Part]. If the snapshot has Supabase's table of objects, it
+// decides which files are taken: a version of an object never changes, so those
+// files are of the snapshot's instant however long the reading takes. Else every
+// file is taken.
+func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) ([]Warning, error) {
+	if _, err := os.Stat(filepath.Join(p.Path, ".minio.sys")); err == nil {
+		return nil, fail(nil, "The storage folder belongs to a MinIO server; a storage backend on S3 cannot be backed up yet.")
+	}
+	t, err := openTree(Storage, p.Path, w)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	supabase, err := s.has(ctx, "storage.objects")
+	if err != nil {
+		return nil, wrapSQL(err)
+	}
+	if supabase {
+		err = p.objects(ctx, s, t)
+	} else {
+		err = t.walk(ctx, ".", func(string, bool) (bool, bool) { return true, true })
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.t.warnings(), nil
+}
+
+const objectCursor = `DECLARE objects NO SCROLL CURSOR FOR
+SELECT bucket_id, name, coalesce(version, '') FROM storage.objects WHERE bucket_id IS NOT NULL AND name IS NOT NULL ORDER BY bucket_id COLLATE "C", name COLLATE "C"`
+
+// objects writes the files of the snapshot's objects.
+func (p *StoragePart) objects(ctx context.Context, s *Session, t *tree) error {
+	if _, err := s.tx.Exec(ctx, objectCursor); err != nil {
+		return wrapSQL(err)
+	}
+	o := objectWriter{t: t, base: p.Tenant}
+	if o.base == "" {
+		o.base = "stub/stub"
+	}
+	for {
+		n, err := o.fetch(ctx, s)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if _, err := s.tx.Exec(ctx, "CLOSE objects"); err != nil {
+		return wrapSQL(err)
+	}
+	if o.rows > 0 && o.files == 0 {
+		return fail(nil, "The database lists %d storage objects, but not one of them has a file; check storage.path and the tenant folder %s, or whether the storage service keeps its files on S3.", o.rows, o.base)
+	}
+	return nil
+}
+
+type objectWriter struct {
+	t           *tree
+	base        string
+	dirs        []string // the folders that the last file lay in, outermost first
+	rows, files int
+}
+
+// fetch writes the next objects of the cursor and returns how many there were.
+func (o *objectWriter) fetch(ctx context.Context, s *Session) (int, error) {
+	rows, err := s.tx.Query(ctx, "FETCH 1000 FROM objects")
+	if err != nil {
+		return 0, wrapSQL(err)
+	}
+	type object struct{ Bucket, Name, Version string }
+	objects, err := pgx.CollectRows(rows, pgx.RowToStructByPos[object])
+	if err != nil {
+		return 0, wrapSQL(err)
+	}
+	for _, x := range objects {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		if err := o.add(x.Bucket, x.Name, x.Version); err != nil {
+			return 0, err
+		}
+	}
+	return len(objects), nil
+}
+
+func (o *objectWriter) add(bucket, name, version string) error {
+	o.rows++
+	file, err := o.find(path.Join(o.base, bucket, name), version)
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		return o.t.t.note(fileVanished, path.Join(bucket, name), "The object %s/%s has no file; it was deleted or overwritten while the backup ran, or is dangling.", bucket, name)
+	}
+	o.files++
+	if err := o.enter(path.Dir(file)); err != nil {
+		return err
+	}
+	return o.t.add(file)
+}
+
+// find returns where a version of an object lies: the file's name depends on the
+// settings that the storage service had when it was uploaded. A name that leads
+// out of the folder has no file.
+func (o *objectWriter) find(name, version string) (string, error) {
+	candidates := []string{name}
+	if version != "" {
+		candidates = []string{path.Join(name, version), name + "-$v-" + version}
+	}
+	for _, c := range candidates {
+		if !strings.HasPrefix(c, o.base+"/") {
+			continue
+		}
+		var st unix.Stat_t
+		err := unix.Fstatat(int(o.t.root.Fd()), c, &st, unix.AT_SYMLINK_NOFOLLOW)
+		switch {
+		case err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG:
+			return c, nil
+		case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
+		default:
+			return "", o.t.trouble(c, err)
+		}
+	}
+	return "", nil
+}
+
+// enter writes the folders that lead to the next file and are new.
+func (o *objectWriter) enter(dir string) error {
+	parts := strings.Split(dir, "/")
+	same := 0
+	for same < len(parts) && same < len(o.dirs) && parts[same] == o.dirs[same] {
+		same++
+	}
+	for i := same; i < len(parts); i++ {
+		if err := o.t.addDir(strings.Join(parts[:i+1], "/")); err != nil {
+			return err
+		}
+	}
+	o.dirs = parts
+	return nil
+}

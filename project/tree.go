@@ -1,0 +1,268 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// tree writes things below one folder into an archive. Names are relative to
+// the folder; no link is ever followed out of it.
+type tree struct {
+	part string
+	root *os.File
+	w    *archive.Writer
+	t    *tally
+}
+
+// openTree opens a folder. A folder that is not there is an error: an empty
+// backup must not be green.
+func openTree(part, folder string, w *archive.Writer) (*tree, error) {
+	f, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fail(err, "The folder of the part %s is not there; check %s.path of the project.", part, part)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fail(err, "The folder of the part %s may not be read by this user.", part)
+	case err != nil:
+		return nil, fail(err, "The folder of the part %s cannot be opened.", part)
+	}
+	return &tree{part: part, root: f, w: w, t: newTally(part, w)}, nil
+}
+
+func (t *tree) close() { _ = t.root.Close() } // opened for reading
+
+// open opens a file or folder below the root without following any link.
+func (t *tree) open(name string, flags uint64) (*os.File, error) {
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	for {
+		fd, err := unix.Openat2(int(t.root.Fd()), name, &how)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
+			continue
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+// add writes what lies at name. What is not there any more is a warning; what
+// cannot be read is an error.
+func (t *tree) add(name string) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(t.root.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return t.trouble(name, err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return t.addFile(name)
+	case unix.S_IFDIR:
+		return t.addDir(name)
+	case unix.S_IFLNK:
+		return t.addLink(name, &st)
+	}
+	return t.t.note(fileSkipped, name, "%s is a socket, pipe or device and was left out.", name)
+}
+
+// trouble decides what an error of the system means for the backup.
+func (t *tree) trouble(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return t.t.note(fileVanished, name, "%s was not there any more when it was to be read.", name)
+	}
+	why := "it cannot be read"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		why = "this user may not read it"
+	case errors.Is(err, syscall.EIO):
+		why = "the disk reports an error"
+	case errors.Is(err, syscall.ELOOP):
+		why = "it is or lies behind a symbolic link"
+	}
+	return fail(fmt.Errorf("%s: %w", name, err), "A file of the part %s cannot be backed up: %s. The log of the worker names it.", t.part, why)
+}
+
+func (t *tree) addFile(name string) error {
+	f, err := t.open(name, unix.O_RDONLY)
+	if err != nil {
+		return t.trouble(name, err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	e, err := t.entry(name, f)
+	if err != nil {
+		return t.trouble(name, err)
+	}
+	e.Kind = archive.File
+	err = t.w.Add(e, reading{f})
+	var bad readError
+	switch {
+	case errors.Is(err, archive.ErrShort):
+		return t.t.note(fileChanged, name, "%s became shorter while it was read; it is filled up with zeros.", name)
+	case errors.As(err, &bad):
+		return t.trouble(name, bad.error)
+	}
+	return err
+}
+
+// reading marks errors of the file, to tell them from those of the archive.
+type reading struct{ io.Reader }
+
+type readError struct{ error }
+
+func (e readError) Unwrap() error { return e.error }
+
+func (r reading) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = readError{err}
+	}
+	return n, err
+}
+
+func (t *tree) addDir(name string) error {
+	f, err := t.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return t.trouble(name, err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	e, err := t.entry(name, f)
+	if err != nil {
+		return t.trouble(name, err)
+	}
+	e.Kind, e.Size = archive.Dir, 0
+	return t.w.Add(e, nil)
+}
+
+func (t *tree) addLink(name string, st *unix.Stat_t) error {
+	b := make([]byte, 4097)
+	n, err := unix.Readlinkat(int(t.root.Fd()), name, b)
+	if err != nil {
+		return t.trouble(name, err)
+	}
+	e := entryOf(t.part, name, st)
+	e.Kind, e.Size, e.Target = archive.Link, 0, string(b[:n])
+	err = t.w.Add(e, nil)
+	if errors.Is(err, archive.ErrUnsafe) {
+		return t.t.note(linkSkipped, name, "%s is a symbolic link to %q, which is not inside of the part; it was left out.", name, e.Target)
+	}
+	return err
+}
+
+// entry describes an open file or folder.
+func (t *tree) entry(name string, f *os.File) (archive.Entry, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return archive.Entry{}, err
+	}
+	e := entryOf(t.part, name, &st)
+	var err error
+	e.Xattrs, err = xattrs(int(f.Fd()))
+	return e, err
+}
+
+func entryOf(part, name string, st *unix.Stat_t) archive.Entry {
+	mode := fs.FileMode(st.Mode & 0o777)
+	for bit, flag := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
+		if st.Mode&bit != 0 {
+			mode |= flag
+		}
+	}
+	return archive.Entry{Name: path.Join(part, name), Size: st.Size, Mode: mode, ModTime: mtime(st), UID: int(st.Uid), GID: int(st.Gid)}
+}
+
+// xattrs returns the user's extended attributes. Those of the system, such as
+// SELinux labels, belong to the machine.
+func xattrs(fd int) (map[string]string, error) {
+	var small [1024]byte
+	names := small[:]
+	n, err := unix.Flistxattr(fd, names)
+	if errors.Is(err, unix.ERANGE) {
+		names = make([]byte, 64<<10) // the kernel's limit
+		n, err = unix.Flistxattr(fd, names)
+	}
+	if errors.Is(err, unix.ENOTSUP) || err == nil && n == 0 {
+		return nil, nil //nolint:nilnil // no attributes
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		if !strings.HasPrefix(name, "user.") {
+			continue
+		}
+		v, err := xattr(fd, name)
+		if errors.Is(err, unix.ENODATA) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+func xattr(fd int, name string) (string, error) {
+	var small [512]byte
+	v := small[:]
+	n, err := unix.Fgetxattr(fd, name, v)
+	if errors.Is(err, unix.ERANGE) {
+		v = make([]byte, 64<<10) // the kernel's limit
+		n, err = unix.Fgetxattr(fd, name, v)
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(v[:n]), nil
+}
+
+// walk writes everything below name that keep wants, folders before what they
+// hold. keep also decides whether a folder is entered.
+func (t *tree) walk(ctx context.Context, name string, keep func(name string, dir bool) (take, enter bool)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d, err := t.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return t.trouble(name, err)
+	}
+	defer d.Close() //nolint:errcheck // opened for reading
+	for {
+		entries, err := d.ReadDir(1000) // bounded, however many there are
+		for _, e := range entries {
+			if err := t.visit(ctx, path.Join(name, e.Name()), e.IsDir(), keep); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return t.trouble(name, err)
+		}
+	}
+}
+
+func (t *tree) visit(ctx context.Context, name string, dir bool, keep func(string, bool) (bool, bool)) error {
+	take, enter := keep(name, dir)
+	if take {
+		if err := t.add(name); err != nil {
+			return err
+		}
+	}
+	if dir && enter {
+		return t.walk(ctx, name, keep)
+	}
+	return ctx.Err()
+}
