@@ -34,7 +34,7 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 	var err error
 	var name string
 	if err := s.tx.QueryRow(ctx, "SELECT current_database()").Scan(&name); err != nil {
-		return nil, fail(err, "The database did not answer: %s", sqlMessage(err))
+		return nil, wrapSQL(err)
 	}
 	if prints[name], err = p.dump(ctx, s, w, name); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, 
 		return nil, err
 	}
 	if r.err != nil {
-		return nil, fail(r.err, "The rows of database %s could not be counted: %s", name, sqlMessage(r.err))
+		return nil, refused(r.err, "The rows of database "+name+" could not be counted")
 	}
 	return r.print, nil
 }
@@ -146,7 +146,7 @@ func (l *limited) Write(p []byte) (int, error) {
 func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, main string, prints map[string]*fingerprint) error {
 	var there bool
 	if err := s.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datallowconn)", internalDatabase).Scan(&there); err != nil {
-		return fail(err, "The database did not answer: %s", sqlMessage(err))
+		return wrapSQL(err)
 	}
 	if !there || main == internalDatabase {
 		return nil
@@ -201,12 +201,7 @@ func settings(ctx context.Context, s *Session, t *tally) error {
 	return wrapSQL(rows.Err())
 }
 
-func wrapSQL(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fail(err, "The database refused a query: %s", sqlMessage(err))
-}
+func wrapSQL(err error) error { return refused(err, "The database refused a query") }
 
 func addBytes(w *archive.Writer, name string, mode fs.FileMode, b []byte) error {
 	if err := w.Add(archive.Entry{Name: name, Kind: archive.File, Size: int64(len(b)), Mode: mode, ModTime: time.Now()}, bytes.NewReader(b)); err != nil {

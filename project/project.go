@@ -59,6 +59,7 @@ type Warning struct {
 type Error struct {
 	Sentence string // for people
 	Err      error  // the details, for the log
+	Retry    bool   // the same may work in a while: a connection broke
 }
 
 // Error implements error.
@@ -74,6 +75,17 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func fail(err error, format string, args ...any) error {
 	return &Error{Sentence: fmt.Sprintf(format, args...), Err: err}
+}
+
+// lost is fail for connections that broke.
+func lost(err error, format string, args ...any) error {
+	return &Error{Sentence: fmt.Sprintf(format, args...), Err: err, Retry: true}
+}
+
+// MayRetry reports whether the same may work in a while.
+func MayRetry(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Retry
 }
 
 // Sentence returns what people may read of err.

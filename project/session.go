@@ -76,13 +76,13 @@ func (s *Session) begin(ctx context.Context) error {
 	}
 	// A role's own timeouts must not end a backup.
 	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0"); err != nil {
-		return fail(err, "The database refused a setting: %s", sqlMessage(err))
+		return refused(err, "The database refused a setting")
 	}
 	if s.tx, err = s.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {
-		return fail(err, "The database refused a transaction: %s", sqlMessage(err))
+		return refused(err, "The database refused a transaction")
 	}
 	if err := s.tx.QueryRow(ctx, "SELECT pg_export_snapshot(), current_setting('server_version_num')::int / 10000").Scan(&s.id, &s.major); err != nil {
-		return fail(err, "The database exported no snapshot: %s", sqlMessage(err))
+		return refused(err, "The database exported no snapshot")
 	}
 	return nil
 }
@@ -121,15 +121,22 @@ func connectError(c *pgx.ConnConfig, err error) error {
 	case errors.As(err, &pg):
 		return fail(err, "The database at %s refused the connection: %s.", at, pg.Message)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail(err, "The database at %s did not answer within %s.", at, connectTimeout)
+		return lost(err, "The database at %s did not answer within %s.", at, connectTimeout)
 	}
-	return fail(err, "The database at %s cannot be reached; is it running?", at)
+	return lost(err, "The database at %s cannot be reached; is it running?", at)
 }
 
-func sqlMessage(err error) string {
+// refused says in a sentence why a query had no answer. It passes nil on.
+func refused(err error, what string) error {
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Message
+	var known *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &pg) && pg.Code[:2] != "57": // 57: the server is going down
+		return fail(err, "%s: %s", what, pg.Message)
 	}
-	return "the connection broke"
+	return lost(err, "%s: the connection to the database broke.", what)
 }

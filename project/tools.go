@@ -129,7 +129,7 @@ func toolError(name string, err error, stderr string) error {
 	case strings.Contains(all, "canceling statement due to statement timeout") && strings.Contains(all, "LOCK TABLE"):
 		return fail(details, "%s waited too long for a lock that another session holds on a table; try again when that has ended, or raise backup.lock_timeout.", name)
 	case strings.Contains(all, "server closed the connection unexpectedly"), strings.Contains(all, "terminating connection"):
-		return fail(details, "The database server went away while %s was reading.", name)
+		return lost(details, "The database server went away while %s was reading.", name)
 	case strings.Contains(all, "password authentication failed"):
 		return fail(details, "The database refused the password; check database.url or POSTGRES_PASSWORD.")
 	case all == "":

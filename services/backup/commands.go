@@ -1,0 +1,72 @@
+package backup
+
+import "github.com/holdfast-dev/holdfast/events"
+
+// Service is the name of the service in routes of commands.
+const Service = "backup"
+
+// Verbs of the commands.
+const (
+	VerbCreate = "create"
+	VerbDelete = "delete"
+)
+
+// Types of backups. A type other than Full names the one part that is backed up.
+const (
+	Full      = "full"
+	Database  = "database"
+	Storage   = "storage"
+	Functions = "functions"
+	Config    = "config"
+)
+
+// Types returns all types.
+func Types() []string { return []string{Full, Database, Storage, Functions, Config} }
+
+// Origins of backups.
+const OriginManual = "manual"
+
+// Create asks for a backup.
+type Create struct {
+	ID          string `json:"id"`
+	Project     string `json:"project"`
+	Pool        string `json:"pool"`
+	Type        string `json:"type"`
+	Destination string `json:"destination"`
+	Encrypt     bool   `json:"encrypt"`
+	Origin      string `json:"origin"`
+	BodyHash    string `json:"body_hash"`
+}
+
+// CommandRoute implements [events.Command].
+func (c Create) CommandRoute() events.Route {
+	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCreate, About: events.BackupAggregate(c.Project, c.ID)}
+}
+
+// Delete asks for the end of a backup.
+type Delete struct {
+	ID      string `json:"id"`
+	Project string `json:"project"`
+	Pool    string `json:"pool"`
+}
+
+// CommandRoute implements [events.Command].
+func (c Delete) CommandRoute() events.Route {
+	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbDelete, About: events.BackupAggregate(c.Project, c.ID)}
+}
+
+// ArchiveRead asks the workers of a pool for a range of a stored object. The
+// answer is the bytes, fewer than asked for at the object's end only.
+type ArchiveRead struct {
+	Destination string `json:"destination"`
+	Key         string `json:"key"`
+	Offset      int64  `json:"offset"`
+	Length      int64  `json:"length"` // at most MaxRead
+}
+
+// MaxRead is the largest range that one query may ask for. It lies well below
+// the largest message of a NATS server.
+const MaxRead = 512 << 10
+
+// ArchiveSubject returns the subject of ArchiveRead queries to a pool.
+func ArchiveSubject(pool string) string { return "archive." + pool + ".read" }

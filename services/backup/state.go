@@ -1,0 +1,65 @@
+package backup
+
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// State is what the events of a backup add up to. The zero State is that of a
+// backup that nobody has asked for.
+type State struct {
+	Request   events.BackupRequested
+	Created   time.Time // when it was requested; zero if it was not
+	Attempt   int       // the newest
+	Running   bool      // the newest attempt has no result yet
+	Completed *events.BackupCompleted
+	Failed    *events.BackupFailed // for good
+	Ended     time.Time            // when it completed or failed for good
+	Rejected  *events.BackupRejected
+	Held      bool
+	Deleting  bool
+	Deleted   bool
+	Undeleted *events.BackupDeleteFailed // the newest attempt to delete failed
+	Revision  events.Revision            // of the newest event
+}
+
+// Exists reports whether the backup was accepted.
+func (s State) Exists() bool { return !s.Created.IsZero() }
+
+// Terminal reports whether no attempt will follow.
+func (s State) Terminal() bool { return s.Completed != nil || s.Failed != nil || s.Deleted }
+
+// Apply implements [events.State].
+func (s State) Apply(env events.Envelope) State {
+	s.Revision = env.Revision
+	switch e := env.Event.(type) {
+	case events.BackupRequested:
+		s.Request, s.Created, s.Rejected = e, env.Time, nil
+	case events.BackupRejected:
+		s.Rejected = &e
+	case events.BackupStarted:
+		s.Attempt, s.Running = e.Attempt, true
+	case events.BackupCompleted:
+		s.Running, s.Completed, s.Ended = false, &e, env.Time
+	case events.BackupFailed:
+		s.Running = false
+		if e.Final {
+			s.Failed, s.Ended = &e, env.Time
+		}
+	case events.BackupCancelled:
+		s.Running, s.Ended = false, env.Time
+		s.Failed = &events.BackupFailed{Attempt: e.Attempt, Message: "Cancelled", Final: true}
+	case events.BackupHeld:
+		s.Held = true
+	case events.BackupReleased:
+		s.Held = false
+	case events.BackupDeleteRequested:
+		s.Deleting, s.Undeleted = true, nil
+	case events.BackupDeleteFailed:
+		s.Deleting, s.Undeleted = false, &e
+	case events.BackupDeleted:
+		s.Deleting, s.Deleted = false, true
+	}
+	return s
+}

@@ -1,0 +1,251 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+// attempt is one try to make a backup.
+type attempt struct {
+	w     *Worker
+	a     events.Aggregate
+	state backup.State
+	cause events.Cause
+	l     *zap.Logger
+	pulse pulse
+}
+
+// run does the attempt and records how it ended. An error means that the request
+// shall come again.
+func (at *attempt) run(ctx context.Context) error {
+	begin := time.Now()
+	at.l.Info("backup started")
+	done, err := at.guarded(ctx)
+	took := logging.Duration(time.Since(begin))
+	if err == nil {
+		err = at.complete(ctx, done)
+		if err == nil {
+			at.l.Info("backup completed", took, logging.Bytes(done.Size))
+			// The backup is safe; what is left of earlier attempts only takes room.
+			return at.w.sweep(ctx, at.a, at.state, at.state.Attempt-1)
+		}
+	}
+	if errors.Is(err, events.ErrFenced) {
+		at.l.Warn("another attempt has taken over", took)
+		return errors.Join(events.ErrFenced, at.discard(ctx))
+	}
+	if ctx.Err() != nil {
+		at.l.Info("backup interrupted; the next attempt takes over", took)
+		return ctx.Err()
+	}
+	at.l.Error("attempt failed", took, zap.Error(err))
+	return at.fail(ctx, err)
+}
+
+// complete records the good end.
+func (at *attempt) complete(ctx context.Context, e events.BackupCompleted) error {
+	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) {
+		return backup.Complete(s, e)
+	})
+	return err
+}
+
+// fail records the bad end and leaves no object behind. Unless it is final, the
+// request comes again.
+func (at *attempt) fail(ctx context.Context, cause error) error {
+	if err := at.discard(ctx); err != nil {
+		at.l.Warn("left behind at the destination", zap.Error(err))
+	}
+	e := diagnose(cause)
+	e.Attempt = at.state.Attempt
+	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) { return backup.Fail(s, e) })
+	if err != nil {
+		return err
+	}
+	if env.Event.(events.BackupFailed).Final {
+		return nil
+	}
+	return events.RetryAfter(cause, retryWaits[min(e.Attempt, len(retryWaits))-1])
+}
+
+func (at *attempt) key() string {
+	s := at.state
+	return backup.ObjectKey(at.a.Project, s.Request.Type, at.a.ID, s.Created, s.Attempt, s.Request.Encrypt)
+}
+
+// discard removes what this attempt has stored.
+func (at *attempt) discard(ctx context.Context) error {
+	store, ok := at.w.cfg.Destinations[at.state.Request.Destination]
+	if !ok {
+		return nil
+	}
+	return remove(ctx, store, at.key())
+}
+
+// make reads the project and stores the archive.
+func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
+	var done events.BackupCompleted
+	p, ok := at.w.projects[at.a.Project]
+	if !ok {
+		return done, at.misfit("The project %s is not in the configuration of worker %s any more", at.a.Project, at.w.cfg.Name)
+	}
+	store, ok := at.w.cfg.Destinations[at.state.Request.Destination]
+	if !ok {
+		return done, at.misfit("The destination %s is not in the configuration of worker %s any more", at.state.Request.Destination, at.w.cfg.Name)
+	}
+	parts := partsOf(p, at.state.Request.Type)
+	if len(parts) == 0 {
+		return done, at.misfit("The project has no part %s any more", at.state.Request.Type)
+	}
+	r, pw := io.Pipe()
+	type stored struct {
+		info destination.Info
+		err  error
+	}
+	put := make(chan stored, 1)
+	go func() {
+		info, err := store.Put(ctx, at.key(), r, 0)
+		_ = r.CloseWithError(errors.Join(errStore, err)) // lets a dump end that Put no longer reads
+		put <- stored{info, err}
+	}()
+	manifest, warnings, err := at.write(ctx, pw, p, parts)
+	_ = pw.CloseWithError(err) // nil is the end of the object
+	at.pulse.phase("upload")
+	at.pulse.busy.Store(true) // the destination may take its time to confirm
+	s := <-put
+	at.pulse.busy.Store(false)
+	if s.err != nil && (err == nil || errors.Is(err, errStore)) {
+		return done, &storeError{s.err}
+	}
+	if err != nil {
+		return done, err
+	}
+	done = events.BackupCompleted{
+		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: s.info.Key, Path: s.info.Path, Size: s.info.Size, SHA256: s.info.SHA256,
+		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(warnings),
+	}
+	for _, part := range manifest.Parts {
+		done.Parts = append(done.Parts, events.Part{Name: part.Name, Bytes: part.Bytes, Entries: part.Entries})
+	}
+	return done, at.sidecar(ctx, store, p, done)
+}
+
+// errStore marks that the archive could not be written because the destination
+// stopped reading.
+var errStore = errors.New("the destination stopped")
+
+// write writes the archive, encrypted if that was asked for, into out.
+func (at *attempt) write(ctx context.Context, out io.Writer, p Project, parts []project.Part) (archive.Manifest, []events.Warning, error) {
+	var lock io.WriteCloser
+	if at.state.Request.Encrypt {
+		var err error
+		if lock, err = age.Encrypt(out, at.w.cfg.Recipients...); err != nil {
+			return archive.Manifest{}, nil, err
+		}
+		out = lock
+	}
+	w, err := archive.NewWriter(out, archive.Header{
+		ID: at.a.ID, Project: at.a.Project, Name: p.Name, Type: at.state.Request.Type, CreatedAt: at.state.Created, Attempt: at.state.Attempt,
+	})
+	if err != nil {
+		return archive.Manifest{}, nil, err
+	}
+	at.pulse.writer.Store(w)
+	warnings, err := at.dump(ctx, w, p, parts)
+	if err != nil {
+		w.Abort()
+		return archive.Manifest{}, nil, err
+	}
+	m, err := w.Close()
+	if err == nil && lock != nil {
+		err = lock.Close()
+	}
+	return m, warnings, err
+}
+
+func (at *attempt) dump(ctx context.Context, w *archive.Writer, p Project, parts []project.Part) (warnings []events.Warning, err error) {
+	server := p.Server
+	if !needsDatabase(parts) {
+		server = nil
+	}
+	at.pulse.phase("connect")
+	s, err := project.Open(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }() // it only read
+	at.pulse.session.Store(s)
+	for _, part := range parts {
+		at.pulse.phase(part.Name())
+		if err := w.Begin(part.Name()); err != nil {
+			return nil, err
+		}
+		ws, err := part.Dump(ctx, s, w)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", part.Name(), err)
+		}
+		for _, x := range ws {
+			warnings = append(warnings, events.Warning{Code: x.Code, Count: x.Count, Sentence: x.Sentence})
+		}
+	}
+	return warnings, nil
+}
+
+// sidecar stores, beside the archive, what a catalog needs to know of it.
+func (at *attempt) sidecar(ctx context.Context, store destination.Store, p Project, done events.BackupCompleted) error {
+	b, err := json.MarshalIndent(struct {
+		Format    int       `json:"format"`
+		ID        string    `json:"id"`
+		Project   string    `json:"project"`
+		Name      string    `json:"name"`
+		Type      string    `json:"type"`
+		CreatedAt time.Time `json:"created_at"`
+		events.BackupCompleted
+	}{1, at.a.ID, at.a.Project, p.Name, at.state.Request.Type, at.state.Created, done}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if _, err := store.Put(ctx, backup.SidecarKey(done.Key), strings.NewReader(string(b)+"\n"), destination.Estimate(len(b))); err != nil {
+		return &storeError{err}
+	}
+	return nil
+}
+
+// partsOf returns the parts that a type of backup asks for.
+func partsOf(p Project, typ string) []project.Part {
+	if typ == backup.Full {
+		return p.Parts
+	}
+	for _, part := range p.Parts {
+		if part.Name() == typ {
+			return []project.Part{part}
+		}
+	}
+	return nil
+}
+
+// needsDatabase reports whether a part reads the database; the storage part asks
+// it which files there are.
+func needsDatabase(parts []project.Part) bool {
+	for _, p := range parts {
+		if p.Name() == project.Database || p.Name() == project.Storage {
+			return true
+		}
+	}
+	return false
+}

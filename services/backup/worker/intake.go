@@ -1,0 +1,152 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+// Create handles a [backup.Create]. What this worker cannot do it rejects.
+func (w *Worker) Create(ctx context.Context, c *backup.Create, cause events.Cause) error {
+	a := c.CommandRoute().About
+	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+		e, err := backup.Accept(s, *c)
+		if err != nil {
+			return nil, err
+		}
+		return e, w.fits(c)
+	})
+	if err == nil || errors.Is(err, events.ErrNoChange) || fault.CodeOf(err) == fault.IdempotencyMismatch {
+		return nil // of a mismatch the gateway finds out by reading the backup
+	}
+	if code := fault.CodeOf(err); code != fault.Internal {
+		return w.Reject(ctx, a, cause, err)
+	}
+	return err
+}
+
+// Reject records that a request was refused, so that nobody waits for it.
+func (w *Worker) Reject(ctx context.Context, a events.Aggregate, cause events.Cause, why error) error {
+	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+		return backup.Reject(s, fault.CodeOf(why), fault.MessageOf(why))
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	return err
+}
+
+// fits returns why this worker cannot make the backup, if it cannot.
+func (w *Worker) fits(c *backup.Create) error {
+	p, ok := w.projects[c.Project]
+	if !ok {
+		return fault.Errorf(fault.ProjectNotFound, "Project not found")
+	}
+	if !slices.Contains(backup.Types(), c.Type) || len(partsOf(p, c.Type)) == 0 {
+		return fault.Errorf(fault.Invalid, "The project has no part %s; it has %s", c.Type, strings.Join(partNames(p), ", "))
+	}
+	if _, ok := w.cfg.Destinations[c.Destination]; !ok {
+		return fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", c.Destination, strings.Join(w.destinations(), ", "))
+	}
+	if c.Encrypt && len(w.cfg.Recipients) == 0 {
+		return fault.Errorf(fault.Invalid, "Encryption is not configured; set encryption.recipients")
+	}
+	if w.cfg.Room != nil {
+		if err := w.cfg.Room(); err != nil {
+			return fault.Wrap(err, fault.Unavailable, "There is too little disk space to accept a backup; make room and try again")
+		}
+	}
+	return nil
+}
+
+// Delete handles a [backup.Delete]: it records the wish, deletes, and records
+// that. Whoever repeats it after a crash finishes it.
+func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Cause) error {
+	a := c.CommandRoute().About
+	var state backup.State
+	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+		state = s
+		return backup.RequestDelete(s)
+	})
+	switch code := fault.CodeOf(err); {
+	case code == fault.BackupNotFound || code == fault.Conflict:
+		return nil // the gateway says so itself; the state has changed meanwhile
+	case err != nil && !errors.Is(err, events.ErrNoChange):
+		return err
+	}
+	end := events.Event(events.BackupDeleted{})
+	if err := w.erase(ctx, a, state); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		w.cfg.Logger.Error("delete failed", logging.Backup(c.ID), logging.Project(c.Project), zap.Error(err))
+		end = deleteFailed(err)
+	}
+	_, err = events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) { return backup.EndDelete(s, end) })
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	return err
+}
+
+// erase removes everything that any attempt has stored.
+func (w *Worker) erase(ctx context.Context, a events.Aggregate, s backup.State) error {
+	store, ok := w.cfg.Destinations[s.Request.Destination]
+	if !ok {
+		return fault.Errorf(fault.Conflict, "the destination %s is not in the configuration of worker %s any more", s.Request.Destination, w.cfg.Name)
+	}
+	if s.Completed != nil {
+		if err := remove(ctx, store, s.Completed.Key); err != nil {
+			return err
+		}
+	}
+	return w.sweep(ctx, a, s, s.Attempt)
+}
+
+func deleteFailed(err error) events.BackupDeleteFailed {
+	e := events.BackupDeleteFailed{Reason: events.ReasonDestination, Message: "The destination did not delete the archive; the log of the worker says why"}
+	switch {
+	case errors.Is(err, destination.ErrDenied):
+		e.Message = "The destination refused to delete the archive; check its permissions or credentials"
+	case fault.CodeOf(err) == fault.Conflict:
+		e.Reason, e.Message = events.ReasonConfig, fault.MessageOf(err)
+	}
+	return e
+}
+
+// Register records what the worker can back up, where that has changed.
+func (w *Worker) Register(ctx context.Context) error {
+	for _, p := range w.cfg.Projects {
+		e := events.ProjectRegistered{
+			Name: p.Name, Pool: w.cfg.Pool, Parts: partNames(p), Destinations: w.destinations(), DefaultDestination: w.cfg.DefaultDestination,
+			CanEncrypt: len(w.cfg.Recipients) > 0, EncryptDefault: w.cfg.EncryptDefault,
+		}
+		_, err := events.UpdateLast(ctx, w.log, events.ProjectAggregate(p.ID), events.Cause{Actor: "worker:" + w.cfg.Name}, func(s backup.Registration) (events.Event, error) {
+			return backup.Register(s, e)
+		})
+		if err != nil && !errors.Is(err, events.ErrNoChange) {
+			return err
+		}
+	}
+	return nil
+}
+
+func partNames(p Project) []string {
+	var names []string
+	for _, part := range p.Parts {
+		names = append(names, part.Name())
+	}
+	return names
+}
+
+func (w *Worker) destinations() []string { return slices.Sorted(maps.Keys(w.cfg.Destinations)) }

@@ -1,0 +1,35 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+// Read answers a [backup.ArchiveRead].
+func (w *Worker) Read(ctx context.Context, q backup.ArchiveRead) ([]byte, error) {
+	store, ok := w.cfg.Destinations[q.Destination]
+	if !ok {
+		return nil, fault.Errorf(fault.Conflict, "The destination %s is not in the configuration of the pool %s any more", q.Destination, w.cfg.Pool)
+	}
+	if q.Length < 0 || q.Length > backup.MaxRead || q.Offset < 0 {
+		return nil, fault.Errorf(fault.Invalid, "a range has at most %d bytes", backup.MaxRead)
+	}
+	r, err := store.Open(ctx, q.Key, q.Offset, q.Length)
+	if errors.Is(err, destination.ErrNotExist) {
+		return nil, fault.Wrap(err, fault.Conflict, "The archive is not at its destination any more")
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "The destination cannot be read; the log of the worker says why")
+	}
+	defer r.Close() //nolint:errcheck // a reader
+	b, err := io.ReadAll(io.LimitReader(r, q.Length))
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "The destination cannot be read; the log of the worker says why")
+	}
+	return b, nil
+}

@@ -1,0 +1,161 @@
+// Package worker runs backups: it decides on commands, reads projects, stores
+// archives and lets others read what is stored. A worker serves the projects of
+// its configuration under the name of its pool; several workers of a pool may run
+// side by side.
+//
+// What a worker promises survives kill -9: the log says who works on what, the
+// attempt fences off who was thought dead, and a stored object without a completed
+// event is swept by the next attempt. Stopping a worker records nothing; another
+// attempt takes over.
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"filippo.io/age"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+// Config says what a worker works on.
+type Config struct {
+	Pool               string
+	Name               string // of this worker, for people
+	Projects           []Project
+	Destinations       map[string]destination.Store
+	DefaultDestination string
+	Recipients         []age.Recipient // who can read encrypted archives
+	EncryptDefault     bool
+	StallTimeout       time.Duration // an attempt in which nothing moves for so long fails
+	Room               func() error  // says why there is no room for another backup; nil: there always is
+	Report             func(events.Aggregate, events.Progress)
+	Logger             *zap.Logger
+}
+
+// Project is a project that the worker can reach.
+type Project struct {
+	ID   string
+	Name string
+	project.Project
+}
+
+// Worker runs backups. Its methods may be called side by side.
+type Worker struct {
+	cfg      Config
+	log      events.Log
+	projects map[string]Project
+}
+
+// New returns a worker that records in log what it does.
+func New(cfg Config, log events.Log) *Worker {
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	for _, p := range cfg.Projects {
+		w.projects[p.ID] = p
+	}
+	return w
+}
+
+// busyWait is how long a backup waits before it looks again whether a restore
+// has left the project.
+const busyWait = 2 * time.Second
+
+// retryWaits are the pauses before the second and the third attempt.
+var retryWaits = []time.Duration{2 * time.Second, 10 * time.Second}
+
+// Handle implements [events.Handler] for requested backups: it does the next
+// attempt.
+func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
+	req, ok := env.Event.(events.BackupRequested)
+	if !ok || req.Pool != w.cfg.Pool {
+		return nil // another pool's
+	}
+	a, cause := env.Aggregate, events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
+	l := w.cfg.Logger.With(logging.Backup(a.ID), logging.Project(a.Project), logging.Correlation(cause.CorrelationID))
+	if err := w.acquire(ctx, a, cause); err != nil {
+		if fault.CodeOf(err) == fault.Conflict {
+			return events.RetryAfter(err, busyWait)
+		}
+		return err
+	}
+	err := w.next(ctx, a, cause, l)
+	if errors.Is(err, events.ErrFenced) || ctx.Err() != nil {
+		return err // the slot belongs to whoever goes on
+	}
+	if rerr := w.release(ctx, a, cause); rerr != nil {
+		return rerr
+	}
+	return err
+}
+
+// next does the next attempt, if there is one to do.
+func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Cause, l *zap.Logger) error {
+	var state backup.State
+	env, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+		state = s
+		return backup.Start(s, w.cfg.Name)
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil // ended before
+	}
+	if err != nil {
+		return err
+	}
+	state = state.Apply(env)
+	if state.Failed != nil {
+		l.Error("backup failed", zap.String("reason", string(state.Failed.Reason)), logging.Attempt(state.Attempt))
+		return w.sweep(ctx, a, state, state.Attempt)
+	}
+	at := &attempt{w: w, a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
+	return at.run(ctx)
+}
+
+// holder is how a backup stands in the slot of its project.
+func holder(a events.Aggregate) events.Holder {
+	return events.Holder{Kind: events.KindBackup, ID: a.ID}
+}
+
+func (w *Worker) acquire(ctx context.Context, a events.Aggregate, cause events.Cause) error {
+	return w.slot(ctx, a, cause, backup.Acquire)
+}
+
+func (w *Worker) release(ctx context.Context, a events.Aggregate, cause events.Cause) error {
+	return w.slot(ctx, a, cause, backup.Release)
+}
+
+func (w *Worker) slot(ctx context.Context, a events.Aggregate, cause events.Cause, decide func(backup.Slot, events.Holder) (events.Event, error)) error {
+	_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(a.Project), cause, func(s backup.Slot) (events.Event, error) {
+		return decide(s, holder(a))
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	return err
+}
+
+// sweep removes what the attempts up to upto may have stored.
+func (w *Worker) sweep(ctx context.Context, a events.Aggregate, s backup.State, upto int) error {
+	store, ok := w.cfg.Destinations[s.Request.Destination]
+	if !ok {
+		return nil
+	}
+	for n := 1; n <= upto; n++ {
+		key := backup.ObjectKey(a.Project, s.Request.Type, a.ID, s.Created, n, s.Request.Encrypt)
+		if err := remove(ctx, store, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove removes an archive and what stands beside it.
+func remove(ctx context.Context, store destination.Store, key string) error {
+	return errors.Join(store.Delete(ctx, key), store.Delete(ctx, backup.SidecarKey(key)))
+}
