@@ -28,6 +28,8 @@ const (
 
 // Follow implements [events.Feed].
 func (l *Log) Follow(ctx context.Context, after events.Revision, f func([]events.Envelope) error) error {
+	ctx, cancel := context.WithCancel(ctx) // frees the callback below when f has failed
+	defer cancel()
 	c, err := l.b.js.OrderedConsumer(ctx, streamEvents, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(after) + 1,
 	})

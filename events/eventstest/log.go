@@ -13,8 +13,11 @@ import (
 	"github.com/holdfast-dev/holdfast/events"
 )
 
-// Log is an [events.Log] in memory. Its zero value is an empty log.
+// Log is an [events.Log] and an [events.Feed] in memory. Its zero value is an
+// empty log.
 type Log struct {
+	Name string // the identity of the log
+
 	mu  sync.Mutex
 	all []events.Envelope
 }
@@ -54,6 +57,28 @@ func (l *Log) Last(_ context.Context, a events.Aggregate) (events.Envelope, erro
 		return env, nil
 	}
 	return events.Envelope{}, events.ErrNoEvent
+}
+
+// State implements [events.Feed].
+func (l *Log) State(context.Context) (events.LogState, error) {
+	return events.LogState{Identity: l.Name, Last: events.Revision(len(l.All()))}, nil
+}
+
+// Follow implements [events.Feed]. It looks for new events every millisecond.
+func (l *Log) Follow(ctx context.Context, after events.Revision, f func([]events.Envelope) error) error {
+	for {
+		if batch := l.All()[after:]; len(batch) > 0 {
+			if err := f(batch); err != nil {
+				return err
+			}
+			after = batch[len(batch)-1].Revision
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // All returns every event of every aggregate, oldest first.

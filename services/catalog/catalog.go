@@ -1,0 +1,171 @@
+// Package catalog is the language of the catalog: what can be asked of it and
+// what it answers. Package projection below it keeps the answers, built from the
+// event log and from nothing else.
+//
+// Every question may carry a minimum revision. The answer then knows at least
+// what the log knew there, so that whoever has written reads what was written; if
+// the catalog does not get there in time the answer is [fault.Unavailable].
+package catalog
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// Status is where a backup is in its life.
+type Status string
+
+// Statuses of the REST contract.
+const (
+	Pending    Status = "pending" // queued, or between two attempts
+	InProgress Status = "in_progress"
+	Completed  Status = "completed"
+	Failed     Status = "failed" // for good
+)
+
+// Statuses returns all of them.
+func Statuses() []Status { return []Status{Pending, InProgress, Completed, Failed} }
+
+// Backup is a backup as the catalog knows it.
+type Backup struct {
+	ID           string           `json:"id"`
+	Project      string           `json:"project"`
+	ProjectName  string           `json:"project_name"`
+	Type         string           `json:"type"`
+	Status       Status           `json:"status"`
+	Destination  string           `json:"destination"`
+	Pool         string           `json:"pool"`
+	Key          string           `json:"key,omitempty"`
+	Path         string           `json:"path,omitempty"`
+	Size         int64            `json:"size"` // stored bytes; 0 until completed
+	SHA256       string           `json:"sha256,omitempty"`
+	Encrypted    bool             `json:"encrypted"`
+	Origin       string           `json:"origin"`
+	Created      time.Time        `json:"created"`
+	Ended        time.Time        `json:"ended,omitzero"` // completed or failed for good
+	Error        string           `json:"error,omitempty"`
+	Reason       string           `json:"reason,omitempty"`
+	Parts        []events.Part    `json:"parts,omitempty"`
+	Warnings     []events.Warning `json:"warnings,omitempty"` // not in lists
+	Held         bool             `json:"held,omitempty"`
+	Verification *Verification    `json:"verification,omitempty"`
+	Revision     events.Revision  `json:"revision"` // of the newest event
+}
+
+// Verification is what the last look at the stored archive found.
+type Verification struct {
+	OK bool      `json:"ok"`
+	At time.Time `json:"at"`
+}
+
+// Filter chooses backups. Zero fields choose all.
+type Filter struct {
+	Project       string    `json:"project,omitempty"`
+	Status        Status    `json:"status,omitempty"`
+	Destination   string    `json:"destination,omitempty"`
+	Type          string    `json:"type,omitempty"`
+	CreatedAfter  time.Time `json:"created_after,omitzero"`  // not included
+	CreatedBefore time.Time `json:"created_before,omitzero"` // not included
+}
+
+// List asks for a page of backups, newest first.
+type List struct {
+	Filter
+	Limit  int             `json:"limit"` // 1 to MaxLimit
+	Offset int             `json:"offset,omitempty"`
+	After  *Cursor         `json:"after,omitempty"` // instead of Offset
+	Stats  bool            `json:"stats,omitempty"`
+	Min    events.Revision `json:"min,omitempty"`
+}
+
+// MaxLimit is the largest page.
+const MaxLimit = 500
+
+// Cursor is the place behind a backup in the order of lists.
+type Cursor struct {
+	Created time.Time `json:"created"`
+	ID      string    `json:"id"`
+}
+
+// Page is an answer to [List].
+type Page struct {
+	Backups []Backup `json:"backups"`
+	Total   int64    `json:"total"`          // that match the filter
+	More    bool     `json:"more,omitempty"` // there are some behind the page
+	Stats   *Stats   `json:"stats,omitempty"`
+}
+
+// Stats sums up all backups that match a filter.
+type Stats struct {
+	Count         int64            `json:"count"`
+	Size          int64            `json:"size"`
+	ByDestination map[string]Total `json:"by_destination"` // without those that have none
+}
+
+// Total is a number of backups and their stored bytes.
+type Total struct {
+	Count int64 `json:"count"`
+	Size  int64 `json:"size"`
+}
+
+// Get asks for one backup. If there is none the answer is
+// [fault.BackupNotFound].
+type Get struct {
+	ID  string          `json:"id"`
+	Min events.Revision `json:"min,omitempty"`
+}
+
+// Projects asks for all projects.
+type Projects struct {
+	Min events.Revision `json:"min,omitempty"`
+}
+
+// Project is what a worker last said of a project.
+type Project struct {
+	ID string `json:"id"`
+	events.ProjectRegistered
+}
+
+// Figures asks for what monitoring wants to know.
+type Figures struct{}
+
+// Reader answers questions.
+type Reader interface {
+	List(ctx context.Context, q List) (Page, error)
+	Get(ctx context.Context, q Get) (Backup, error)
+	Projects(ctx context.Context, q Projects) ([]Project, error)
+	Figures(ctx context.Context, q Figures) (Monitor, error)
+}
+
+// Monitor is an answer to [Figures].
+type Monitor struct {
+	Backups   []Group              `json:"backups"`
+	Durations []Durations          `json:"durations"`
+	Success   map[string]time.Time `json:"success"` // the end of the last completed backup, by project
+	Revision  events.Revision      `json:"revision"`
+	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log
+}
+
+// Group counts the backups that are alike.
+type Group struct {
+	Project     string `json:"project"`
+	Status      Status `json:"status"`
+	Type        string `json:"type"`
+	Destination string `json:"destination"`
+	Total
+}
+
+// Durations counts the completed backups of a type by how long they took.
+type Durations struct {
+	Type    string   `json:"type"`
+	Count   uint64   `json:"count"`
+	Seconds float64  `json:"seconds"` // all together
+	Buckets []uint64 `json:"buckets"` // of each of DurationBuckets, those that took at most so long
+}
+
+// DurationBuckets are the upper bounds of [Durations], in seconds.
+func DurationBuckets() []float64 {
+	return []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600}
+}

@@ -1,0 +1,99 @@
+package projection
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// version is that of the schema and of the meaning of its columns. Another one
+// means that the file is built anew.
+const version = "1"
+
+const schema = `
+CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
+CREATE TABLE backups (
+  n INTEGER PRIMARY KEY, id TEXT NOT NULL, project TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL, destination TEXT NOT NULL,
+  created INTEGER NOT NULL, size INTEGER NOT NULL, doc TEXT NOT NULL);
+CREATE UNIQUE INDEX by_id ON backups (id);
+CREATE TABLE counts (project TEXT, status TEXT, type TEXT, destination TEXT, count INTEGER NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (project, status, type, destination));
+CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
+`
+
+// indexes let any combination of the contract's filters find its newest rows
+// without reading others.
+const indexes = `
+CREATE INDEX by_created ON backups (created, id);
+CREATE INDEX by_p ON backups (project, created, id);
+CREATE INDEX by_s ON backups (status, created, id);
+CREATE INDEX by_d ON backups (destination, created, id);
+CREATE INDEX by_ps ON backups (project, status, created, id);
+CREATE INDEX by_pd ON backups (project, destination, created, id);
+CREATE INDEX by_sd ON backups (status, destination, created, id);
+CREATE INDEX by_psd ON backups (project, status, destination, created, id);
+`
+
+// openFile opens or makes a file. A power cut may cost the newest transactions,
+// never the file: they come again from the log.
+func openFile(ctx context.Context, path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(10000)&_pragma=cache_size(-4000)&_txlock=immediate")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(4)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, os.Chmod(path, 0o600)
+}
+
+func create(ctx context.Context, db *sql.DB, identity string) error {
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		return err
+	}
+	_, err := db.ExecContext(ctx, "INSERT INTO meta VALUES ('version', ?), ('identity', ?), ('revision', '0')", version, identity)
+	return err
+}
+
+// checkpoint returns how far the file is, and whether it fits the log.
+func checkpoint(ctx context.Context, db *sql.DB, state events.LogState) (events.Revision, bool, error) {
+	meta := map[string]string{}
+	rows, err := db.QueryContext(ctx, "SELECT k, v FROM meta")
+	if err != nil {
+		return 0, false, err // no file of ours: built anew
+	}
+	defer rows.Close() //nolint:errcheck // read only
+	for rows.Next() {
+		var k, v string
+		if err := rows.Scan(&k, &v); err != nil {
+			return 0, false, err
+		}
+		meta[k] = v
+	}
+	if err := rows.Err(); err != nil {
+		return 0, false, err
+	}
+	n, err := strconv.ParseUint(meta["revision"], 10, 64)
+	if err != nil {
+		return 0, false, err
+	}
+	done := events.Revision(n)
+	return done, meta["version"] == version && meta["identity"] == state.Identity && done <= state.Last, nil
+}
+
+// removeFile removes a file with what SQLite keeps beside it.
+func removeFile(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
