@@ -63,6 +63,7 @@ type Verification struct {
 // Filter chooses backups. Zero fields choose all.
 type Filter struct {
 	Project       string    `json:"project,omitempty"`
+	Only          []string  `json:"only,omitzero"` // none but these projects, if not nil
 	Status        Status    `json:"status,omitempty"`
 	Destination   string    `json:"destination,omitempty"`
 	Type          string    `json:"type,omitempty"`

@@ -1,3 +1,43 @@
 module github.com/holdfast-dev/holdfast/services/gateway
 
 go 1.26.0
+
+require (
+	github.com/gofiber/fiber/v2 v2.52.15
+	github.com/google/uuid v1.6.0
+	github.com/holdfast-dev/holdfast/events v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/internal v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/services/backup v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/services/catalog v0.0.0-00010101000000-000000000000
+	github.com/prometheus/client_golang v1.25.0
+	go.uber.org/zap v1.28.0
+)
+
+require (
+	github.com/andybalholm/brotli v1.1.0 // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/mattn/go-colorable v0.1.13 // indirect
+	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/mattn/go-runewidth v0.0.16 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
+	github.com/rivo/uniseg v0.2.0 // indirect
+	github.com/valyala/bytebufferpool v1.0.0 // indirect
+	github.com/valyala/fasthttp v1.51.0 // indirect
+	github.com/valyala/tcplisten v1.0.0 // indirect
+	go.uber.org/multierr v1.10.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
+
+replace github.com/holdfast-dev/holdfast/events => ../../events
+
+replace github.com/holdfast-dev/holdfast/internal => ../../internal
+
+replace github.com/holdfast-dev/holdfast/services/backup => ../../services/backup
+
+replace github.com/holdfast-dev/holdfast/services/catalog => ../../services/catalog

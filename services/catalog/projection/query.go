@@ -39,6 +39,13 @@ func columns(f catalog.Filter) where {
 			w.add(c.name+" = ?", c.value)
 		}
 	}
+	if f.Only != nil {
+		only := make([]any, len(f.Only))
+		for i, p := range f.Only {
+			only[i] = p
+		}
+		w.add("project IN (?"+strings.Repeat(", ?", len(only))+")", append(only, "")...) // no project has an empty id
+	}
 	return w
 }
 

@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+// download answers GET and HEAD /backups/:id/download.
+func (g *Gateway) download(c *fiber.Ctx) error {
+	b, err := g.find(c)
+	if err != nil {
+		return err
+	}
+	state, err := g.state(c.UserContext(), events.BackupAggregate(b.Project, b.ID))
+	if err != nil {
+		return err
+	}
+	if err := backup.Readable(state); err != nil {
+		return err
+	}
+	name, typ := fmt.Sprintf("%s-%s-%s.tar.gz", b.Project, b.Created.UTC().Format(time.DateOnly), b.Type), "application/gzip"
+	if b.Encrypted {
+		name, typ = name+".age", fiber.MIMEOctetStream
+	}
+	etag := `"` + b.SHA256 + `"`
+	c.Set(fiber.HeaderContentType, typ)
+	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+`"`)
+	c.Set(fiber.HeaderETag, etag)
+	c.Set(fiber.HeaderAcceptRanges, "bytes")
+	if c.Get(fiber.HeaderIfNoneMatch) == etag {
+		return c.SendStatus(fiber.StatusNotModified)
+	}
+	header := c.Get(fiber.HeaderRange)
+	if ifRange := c.Get(fiber.HeaderIfRange); ifRange != "" && ifRange != etag {
+		header = "" // the client's piece is of another object
+	}
+	from, to, partial, err := parseRange(header, b.Size)
+	if err != nil {
+		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes */%d", b.Size))
+		c.Response().Header.Del(fiber.HeaderContentDisposition)
+		c.Response().Header.Del(fiber.HeaderETag)
+		return err
+	}
+	if partial {
+		c.Status(fiber.StatusPartialContent)
+		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", from, to-1, b.Size))
+	}
+	if c.Method() == fiber.MethodHead {
+		c.Response().SkipBody = true
+		c.Response().Header.SetContentLength(int(to - from))
+		return nil
+	}
+	select {
+	case g.downloads <- struct{}{}:
+	default:
+		return fault.Errorf(fault.Unavailable, "Too many downloads are running; try again")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &chunks{
+		from: from, to: to, next: make(chan chan piece, ahead), conn: c.Context().Conn(),
+		end: sync.OnceFunc(func() { cancel(); <-g.downloads }),
+	}
+	go r.fetch(ctx, func(offset, n int64) ([]byte, error) {
+		return g.b.Archive(ctx, b.Pool, backup.ArchiveRead{Destination: b.Destination, Key: b.Key, Offset: offset, Length: n})
+	})
+	c.Context().SetBodyStream(r, int(to-from))
+	return nil
+}
+
+// parseRange reads one range of bytes (RFC 9110, 14.2). Several at a time are
+// answered with the whole, which the RFC allows.
+func parseRange(header string, size int64) (from, to int64, partial bool, err error) {
+	spec, ok := strings.CutPrefix(strings.TrimSpace(header), "bytes=")
+	if !ok || strings.Contains(spec, ",") {
+		return 0, size, false, nil
+	}
+	bad := fault.Errorf(fault.BadRange, "The range does not lie within the %d bytes of the archive", size)
+	a, b, ok := strings.Cut(strings.TrimSpace(spec), "-")
+	if !ok {
+		return 0, 0, false, bad
+	}
+	if a == "" { // the last b bytes
+		n, err := strconv.ParseInt(b, 10, 64)
+		if err != nil || n <= 0 {
+			return 0, 0, false, bad
+		}
+		return max(0, size-n), size, true, nil
+	}
+	from, err = strconv.ParseInt(a, 10, 64)
+	if err != nil || from < 0 || from >= size {
+		return 0, 0, false, bad
+	}
+	to = size
+	if b != "" {
+		last, err := strconv.ParseInt(b, 10, 64)
+		if err != nil || last < from {
+			return 0, 0, false, bad
+		}
+		to = min(size, last+1)
+	}
+	return from, to, true, nil
+}
+
+// ahead is how many chunks are under way at a time.
+const ahead = 3
+
+// stallDeadline frees the connection of a client that takes nothing for so long;
+// a slow one is kept.
+const stallDeadline = 30 * time.Second
+
+type piece struct {
+	b   []byte
+	err error
+}
+
+// chunks is a range of an archive that is asked for in pieces, some ahead. It is
+// closed by the HTTP server.
+type chunks struct {
+	from, to int64
+	next     chan chan piece // in order
+	cur      []byte
+	conn     net.Conn
+	end      func()
+}
+
+// fetch asks for one piece after another until ctx ends.
+func (r *chunks) fetch(ctx context.Context, ask func(offset, n int64) ([]byte, error)) {
+	defer close(r.next)
+	for off := r.from; off < r.to; off += backup.MaxRead {
+		n := min(backup.MaxRead, r.to-off)
+		p := make(chan piece, 1)
+		select {
+		case r.next <- p:
+		case <-ctx.Done():
+			return
+		}
+		go func() {
+			b, err := ask(off, n)
+			if err == nil && int64(len(b)) != n {
+				err = fmt.Errorf("the archive has changed its size: %d bytes at %d, want %d", len(b), off, n)
+			}
+			p <- piece{b, err}
+		}()
+	}
+}
+
+// Read implements io.Reader. An error cuts the connection, so that the client
+// knows that something is missing and may resume.
+func (r *chunks) Read(p []byte) (int, error) {
+	if err := r.conn.SetWriteDeadline(time.Now().Add(stallDeadline)); err != nil {
+		return 0, err
+	}
+	for len(r.cur) == 0 {
+		next, ok := <-r.next
+		if !ok {
+			return 0, io.EOF
+		}
+		got := <-next
+		if got.err != nil {
+			return 0, got.err
+		}
+		r.cur = got.b
+	}
+	n := copy(p, r.cur)
+	r.cur = r.cur[n:]
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (r *chunks) Close() error {
+	r.end()
+	return r.conn.SetWriteDeadline(time.Time{})
+}

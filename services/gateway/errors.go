@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"errors"
+
+	"github.com/gofiber/fiber/v2"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+)
+
+// statusOf returns the HTTP status of a code. The linter fails if one is missing.
+func statusOf(code fault.Code) int {
+	//exhaustive:enforce
+	switch code {
+	case fault.Invalid, fault.ProjectNotFound:
+		return fiber.StatusBadRequest
+	case fault.Unauthenticated:
+		return fiber.StatusUnauthorized
+	case fault.Forbidden:
+		return fiber.StatusForbidden
+	case fault.BackupNotFound, fault.NotFound:
+		return fiber.StatusNotFound
+	case fault.MethodNotAllowed:
+		return fiber.StatusMethodNotAllowed
+	case fault.Conflict:
+		return fiber.StatusConflict
+	case fault.IdempotencyMismatch:
+		return fiber.StatusUnprocessableEntity
+	case fault.TooLarge:
+		return fiber.StatusRequestEntityTooLarge
+	case fault.UnsupportedMedia:
+		return fiber.StatusUnsupportedMediaType
+	case fault.BadRange:
+		return fiber.StatusRequestedRangeNotSatisfiable
+	case fault.RateLimited:
+		return fiber.StatusTooManyRequests
+	case fault.Unavailable:
+		return fiber.StatusServiceUnavailable
+	case fault.BackupFailed, fault.RestoreFailed, fault.Internal:
+		return fiber.StatusInternalServerError
+	}
+	return fiber.StatusInternalServerError
+}
+
+// frameworkFaults are what Fiber itself answers.
+var frameworkFaults = map[int]error{
+	fiber.StatusNotFound:                    fault.Errorf(fault.NotFound, "There is no such route"),
+	fiber.StatusMethodNotAllowed:            fault.Errorf(fault.MethodNotAllowed, "The route does not know this method; the header Allow names those that it knows"),
+	fiber.StatusRequestEntityTooLarge:       fault.Errorf(fault.TooLarge, "The body is larger than 1 MiB"),
+	fiber.StatusUnsupportedMediaType:        fault.Errorf(fault.UnsupportedMedia, "The body must be JSON"),
+	fiber.StatusRequestHeaderFieldsTooLarge: fault.Errorf(fault.TooLarge, "The headers are too large"),
+	fiber.StatusBadRequest:                  fault.Errorf(fault.Invalid, "The request is not valid HTTP"),
+	fiber.StatusRequestTimeout:              fault.Errorf(fault.Invalid, "The request took too long to arrive"),
+}
+
+// problem is the body of every error.
+type problem struct {
+	Success   bool       `json:"success"` // always false
+	Error     string     `json:"error"`
+	Code      fault.Code `json:"code"`
+	RequestID string     `json:"requestId"`
+}
+
+const retryAfter = "5" // seconds
+
+// answerError is the one place where errors become answers.
+func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
+	var fe *fiber.Error
+	if errors.As(err, &fe) {
+		if known, ok := frameworkFaults[fe.Code]; ok {
+			err = known
+		}
+	}
+	code, message := fault.CodeOf(err), fault.MessageOf(err)
+	if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
+		code, message = fault.Unavailable, "The event log is out of reach; try again"
+	}
+	if code == fault.Unavailable {
+		c.Set(fiber.HeaderRetryAfter, retryAfter)
+	}
+	if code == fault.Internal || errors.Unwrap(err) != nil {
+		g.cfg.Logger.Error("request failed", zap.String("request_id", requestIDOf(c)), zap.String("code", string(code)), zap.Error(err))
+	}
+	return c.Status(statusOf(code)).JSON(problem{Error: message, Code: code, RequestID: requestIDOf(c)})
+}

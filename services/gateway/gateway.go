@@ -1,0 +1,148 @@
+// Package gateway offers the REST contract. It turns requests into commands on
+// the log and into questions to the catalog, and holds no credentials of any
+// database or destination: it can only ask.
+//
+// A request that waits, waits on the log: it watches the aggregate that its
+// command is about and answers when the log says how it ended. A client that goes
+// away cancels nothing.
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
+)
+
+// Config says how to serve.
+type Config struct {
+	Listen  string        // host:port; port 0 chooses one
+	TLS     *tls.Config   // nil: plain HTTP
+	MaxWait time.Duration // how long a request waits for a backup at most
+	Keys    []Key
+	Checks  []Check // of /readyz
+	Logger  *zap.Logger
+}
+
+// Check is a thing that must work before requests can be served.
+type Check struct {
+	Name string
+	Do   func(ctx context.Context) error
+}
+
+// Backend is what the gateway asks.
+type Backend struct {
+	Send     func(ctx context.Context, c events.Command, cause events.Cause) error
+	Log      events.Log
+	Catalog  catalog.Reader
+	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
+	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
+	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
+}
+
+// Gateway serves the REST contract.
+type Gateway struct {
+	cfg       Config
+	b         Backend
+	app       *fiber.App
+	listener  net.Listener
+	waiting   chan struct{} // one for each request that waits
+	downloads chan struct{} // one for each download
+	keys      map[string]Key
+}
+
+// Limits of what goes on at the same time, since a client that has gone away is
+// noticed late.
+const (
+	maxWaiting   = 512
+	maxDownloads = 16
+)
+
+const (
+	bodyLimit     = 1 << 20
+	shutdownGrace = 10 * time.Second
+)
+
+// New opens the port. The caller must call [Gateway.Run].
+func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
+	g := &Gateway{
+		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads), keys: map[string]Key{},
+	}
+	for _, k := range cfg.Keys {
+		g.keys[k.Hash] = k
+	}
+	var lc net.ListenConfig
+	var err error
+	if g.listener, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
+		return nil, err
+	}
+	if cfg.TLS != nil {
+		g.listener = tls.NewListener(g.listener, cfg.TLS)
+	}
+	g.app = fiber.New(fiber.Config{
+		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ErrorHandler: g.answerError,
+		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
+	})
+	g.routes()
+	return g, nil
+}
+
+// Addr returns where the gateway listens.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+func (g *Gateway) routes() {
+	metrics := newMetrics(g.b.Catalog)
+	g.app.Use(requestID, g.accessLog(metrics), recover.New())
+	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
+	g.app.Get("/readyz", g.ready)
+	g.app.Get("/metrics", metrics.handler())
+
+	api := g.app.Group("/api/v1", g.authenticate)
+	read, write := need("backups", Read), need("backups", Write)
+	api.Get("/backups", read, g.list)
+	api.Post("/backups", write, g.create)
+	api.Get("/backups/:id", read, g.get)
+	api.Delete("/backups/:id", write, g.delete)
+	api.Get("/backups/:id/download", read, g.download)
+	api.Get("/projects", read, g.projects)
+	api.Get("/restores/:id", read, g.restore)
+}
+
+// Run serves until ctx ends, then lets running requests end for a moment.
+func (g *Gateway) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- g.app.Listener(g.listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	err := g.app.ShutdownWithTimeout(shutdownGrace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // the rest is cut off; nothing is lost by it
+	}
+	return errors.Join(err, <-ended)
+}
+
+// ready answers /readyz: what is not ready, and why.
+func (g *Gateway) ready(c *fiber.Ctx) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	checks, status := map[string]string{}, fiber.StatusOK
+	for _, check := range g.cfg.Checks {
+		checks[check.Name] = "ok"
+		if err := check.Do(ctx); err != nil {
+			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
+		}
+	}
+	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks})
+}

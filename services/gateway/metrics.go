@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/holdfast-dev/holdfast/services/catalog"
+)
+
+// metrics answers /metrics: what the catalog knows, and what this process does.
+type metrics struct {
+	catalog  catalog.Reader
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+}
+
+var (
+	descBackups  = prometheus.NewDesc("holdfast_backups", "Backups that are listed.", []string{"project", "status", "type", "destination"}, nil)
+	descBytes    = prometheus.NewDesc("holdfast_backup_bytes", "Stored bytes of the backups that are listed.", []string{"project", "status", "type", "destination"}, nil)
+	descDuration = prometheus.NewDesc("holdfast_backup_duration_seconds", "From request to end of completed backups.", []string{"type"}, nil)
+	descQueue    = prometheus.NewDesc("holdfast_backup_queue_depth", "Backups that wait for a worker or for another attempt.", nil, nil)
+	descLag      = prometheus.NewDesc("holdfast_projection_lag_events", "How far the catalog is behind the log.", nil, nil)
+	descRevision = prometheus.NewDesc("holdfast_projection_revision", "The newest event that the catalog knows.", nil, nil)
+	descSuccess  = prometheus.NewDesc("holdfast_last_success_timestamp_seconds", "When the last backup of a project completed.", []string{"project"}, nil)
+	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
+)
+
+func newMetrics(r catalog.Reader) *metrics {
+	m := &metrics{catalog: r, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
+		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
+	m.registry.MustRegister(m, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() fiber.Handler {
+	return adaptor.HTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+}
+
+// Describe implements prometheus.Collector.
+func (*metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descUp} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	f, err := m.catalog.Figures(ctx, catalog.Figures{})
+	if err != nil {
+		gauge(descUp, 0)
+		return
+	}
+	gauge(descUp, 1)
+	var queued int64
+	for _, b := range f.Backups {
+		labels := []string{b.Project, string(b.Status), b.Type, b.Destination}
+		gauge(descBackups, float64(b.Count), labels...)
+		gauge(descBytes, float64(b.Size), labels...)
+		if b.Status == catalog.Pending {
+			queued += b.Count
+		}
+	}
+	gauge(descQueue, float64(queued))
+	gauge(descLag, float64(f.Lag))
+	gauge(descRevision, float64(f.Revision))
+	for project, at := range f.Success {
+		gauge(descSuccess, float64(at.Unix()), project)
+	}
+	for _, d := range f.Durations {
+		buckets := map[float64]uint64{}
+		for i, bound := range catalog.DurationBuckets() {
+			buckets[bound] = d.Buckets[i]
+		}
+		out <- prometheus.MustNewConstHistogram(descDuration, d.Count, d.Seconds, buckets, d.Type)
+	}
+}

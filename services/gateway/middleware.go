@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/internal/logging"
+)
+
+const localRequestID = "request_id"
+
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID takes over a client's id of a request, or makes one.
+func requestID(c *fiber.Ctx) error {
+	id := c.Get(fiber.HeaderXRequestID)
+	if !goodRequestID.MatchString(id) {
+		id = uuid.NewString()
+	}
+	c.Locals(localRequestID, id)
+	c.Set(fiber.HeaderXRequestID, id)
+	return c.Next()
+}
+
+func requestIDOf(c *fiber.Ctx) string {
+	id, _ := c.Locals(localRequestID).(string)
+	return id
+}
+
+// accessLog writes a line for each request, apart from those of monitoring.
+func (g *Gateway) accessLog(m *metrics) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		begin := time.Now()
+		if err := c.Next(); err != nil {
+			if err := g.answerError(c, err); err != nil {
+				return err
+			}
+		}
+		status := c.Response().StatusCode()
+		m.requests.WithLabelValues(c.Method(), c.Route().Path, statusClass(status)).Inc()
+		switch c.Path() {
+		case "/healthz", "/readyz", "/metrics":
+			return nil
+		}
+		g.cfg.Logger.Info("request", zap.String("method", c.Method()), zap.String("path", c.Path()), zap.Int("status", status),
+			logging.Duration(time.Since(begin)), zap.String("request_id", requestIDOf(c)), zap.String("key", keyOf(c).Name), zap.String("remote", c.IP()))
+		return nil
+	}
+}
+
+func statusClass(status int) string { return string(rune('0'+status/100)) + "xx" }

@@ -1,0 +1,184 @@
+package gateway
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
+)
+
+// destinationNames are those of the contract.
+func destinationNames() []string {
+	return []string{"local", "s3", "gcs", "azure", "r2", "minio", "backblaze"}
+}
+
+type listView struct {
+	Backups    []backupView `json:"backups"`
+	Pagination pagination   `json:"pagination"`
+	Stats      *statsView   `json:"stats,omitempty"`
+}
+
+type pagination struct {
+	Total      int64  `json:"total"`
+	Limit      int    `json:"limit"`
+	Offset     int    `json:"offset"`
+	NextCursor string `json:"nextCursor,omitempty"`
+}
+
+type statsView struct {
+	TotalBackups  int64                    `json:"totalBackups"`
+	TotalSize     int64                    `json:"totalSize"`
+	ByDestination map[string]catalog.Total `json:"byDestination"`
+}
+
+// list answers GET /backups.
+func (g *Gateway) list(c *fiber.Ctx) error {
+	q, err := listQuery(c)
+	if err != nil {
+		return err
+	}
+	page, err := g.b.Catalog.List(c.UserContext(), q)
+	if err != nil {
+		return err
+	}
+	out := listView{Backups: make([]backupView, 0, len(page.Backups)), Pagination: pagination{Total: page.Total, Limit: q.Limit, Offset: q.Offset}}
+	for _, b := range page.Backups {
+		out.Backups = append(out.Backups, g.withProgress(c.UserContext(), view(b)))
+	}
+	if page.More {
+		last := page.Backups[len(page.Backups)-1]
+		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID})
+	}
+	if s := page.Stats; s != nil {
+		out.Stats = &statsView{s.Count, s.Size, s.ByDestination}
+	}
+	return c.JSON(out)
+}
+
+func listQuery(c *fiber.Ctx) (q catalog.List, err error) {
+	statuses := make([]string, 0, len(catalog.Statuses()))
+	for _, s := range catalog.Statuses() {
+		statuses = append(statuses, string(s))
+	}
+	q.Project, q.Only = c.Query("projectId"), keyOf(c).only()
+	var status, stats string
+	for _, p := range []struct {
+		name    string
+		into    *string
+		allowed []string
+	}{
+		{"status", &status, statuses}, {"destination", &q.Destination, destinationNames()}, {"type", &q.Type, backup.Types()}, {"stats", &stats, []string{"true", "false"}},
+	} {
+		if *p.into, err = oneOf(c, p.name, p.allowed); err != nil {
+			return q, err
+		}
+	}
+	q.Status, q.Stats = catalog.Status(status), stats == "true"
+	if q.Limit, err = number(c, "limit", 50, 1, catalog.MaxLimit); err != nil {
+		return q, err
+	}
+	if q.Offset, err = number(c, "offset", 0, 0, maxInt); err != nil {
+		return q, err
+	}
+	if q.CreatedAfter, err = moment(c, "createdAfter"); err != nil {
+		return q, err
+	}
+	if q.CreatedBefore, err = moment(c, "createdBefore"); err != nil {
+		return q, err
+	}
+	q.After, err = decodeCursor(c.Query("cursor"))
+	if err == nil && q.After != nil && q.Offset > 0 {
+		err = fault.Errorf(fault.Invalid, "cursor and offset exclude each other")
+	}
+	return q, err
+}
+
+func encodeCursor(c catalog.Cursor) string {
+	b, _ := json.Marshal(c) // a time and a string
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func decodeCursor(s string) (*catalog.Cursor, error) {
+	if s == "" {
+		return nil, nil //nolint:nilnil // no cursor
+	}
+	var c catalog.Cursor
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "cursor must be the nextCursor of an earlier answer")
+	}
+	return &c, nil
+}
+
+// withProgress adds how far a running backup is.
+func (g *Gateway) withProgress(ctx context.Context, v backupView) backupView {
+	if v.Status == catalog.InProgress {
+		if p, ok := g.b.Progress(ctx, events.BackupAggregate(v.ProjectID, v.ID)); ok {
+			v.Progress = &p
+		}
+	}
+	return v
+}
+
+// find returns the backup of a route with :id that the key may see.
+func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
+	id := c.Params("id")
+	if !backup.ValidID(id) {
+		return catalog.Backup{}, fault.Errorf(fault.BackupNotFound, "Backup not found")
+	}
+	b, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: id})
+	if err == nil && !keyOf(c).may(b.Project) {
+		err = fault.Errorf(fault.BackupNotFound, "Backup not found")
+	}
+	return b, err
+}
+
+// get answers GET /backups/:id.
+func (g *Gateway) get(c *fiber.Ctx) error {
+	b, err := g.find(c)
+	if err != nil {
+		return err
+	}
+	v := g.withProgress(c.UserContext(), view(b))
+	v.RestoreHistory = &[]restoreRow{}
+	return c.JSON(v)
+}
+
+type projectView struct {
+	ID                 string   `json:"id"`
+	Name               string   `json:"name"`
+	Parts              []string `json:"parts"`
+	Destinations       []string `json:"destinations"`
+	DefaultDestination string   `json:"defaultDestination"`
+	CanEncrypt         bool     `json:"canEncrypt"`
+	EncryptDefault     bool     `json:"encryptDefault"`
+}
+
+// projects answers GET /projects.
+func (g *Gateway) projects(c *fiber.Ctx) error {
+	all, err := g.b.Catalog.Projects(c.UserContext(), catalog.Projects{})
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(p catalog.Project) bool { return !keyOf(c).may(p.ID) })
+	out := make([]projectView, 0, len(all))
+	for _, p := range all {
+		out = append(out, projectView{p.ID, p.Name, p.Parts, p.Destinations, p.DefaultDestination, p.CanEncrypt, p.EncryptDefault})
+	}
+	return c.JSON(fiber.Map{"projects": out})
+}
+
+// restore answers GET /restores/:id. There is no restore yet that it could find.
+func (*Gateway) restore(*fiber.Ctx) error {
+	return fault.Errorf(fault.NotFound, "Restore not found")
+}

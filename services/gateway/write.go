@@ -1,0 +1,284 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
+)
+
+// createBody is the body of POST /backups.
+type createBody struct {
+	ProjectID   *string `json:"projectId,omitempty"`
+	Type        *string `json:"type,omitempty"`
+	Destination *string `json:"destination,omitempty"`
+	Encrypt     *bool   `json:"encrypt,omitempty"`
+}
+
+// hash identifies a body, whatever its spaces and the order of its fields.
+func (b createBody) hash() string {
+	j, _ := json.Marshal(b) // strings and a bool
+	sum := sha256.Sum256(j)
+	return hex.EncodeToString(sum[:])
+}
+
+// create answers POST /backups.
+func (g *Gateway) create(c *fiber.Ctx) error {
+	var body createBody
+	if err := decodeBody(c, &body); err != nil {
+		return err
+	}
+	cmd, err := g.command(c.UserContext(), keyOf(c), body)
+	if err != nil {
+		return err
+	}
+	cmd.ID = backup.NewID()
+	if key := c.Get("Idempotency-Key"); key != "" {
+		if len(key) > 255 {
+			return fault.Errorf(fault.Invalid, "The header Idempotency-Key must have at most 255 characters")
+		}
+		cmd.ID = backup.IDFor(keyOf(c).Hash, cmd.Project, key)
+	}
+	release, err := g.wait()
+	if err != nil {
+		return err
+	}
+	defer release()
+	pref := prefer(c, g.cfg.MaxWait)
+	state, err := g.request(c, cmd, pref)
+	if err != nil {
+		return err
+	}
+	return g.answerCreate(c, cmd, state, pref)
+}
+
+// command makes a command out of a body that the project's worker can do.
+func (g *Gateway) command(ctx context.Context, key Key, body createBody) (backup.Create, error) {
+	c := backup.Create{Type: backup.Full, Origin: backup.OriginManual, BodyHash: body.hash()}
+	if body.ProjectID == nil || *body.ProjectID == "" {
+		return c, fault.Errorf(fault.Invalid, "projectId is required")
+	}
+	c.Project = *body.ProjectID
+	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
+	if err != nil {
+		return c, err
+	}
+	i := slices.IndexFunc(projects, func(p catalog.Project) bool { return p.ID == c.Project })
+	if i < 0 {
+		return c, fault.Errorf(fault.ProjectNotFound, "Project not found")
+	}
+	if !key.may(c.Project) {
+		return c, fault.Errorf(fault.Forbidden, "The API key may not touch the project %s", c.Project)
+	}
+	return c, fill(&c, projects[i], body)
+}
+
+// fill takes over what the body says and what the project does by default.
+func fill(c *backup.Create, p catalog.Project, body createBody) error {
+	c.Pool, c.Destination, c.Encrypt = p.Pool, p.DefaultDestination, p.EncryptDefault
+	if body.Type != nil {
+		c.Type = *body.Type
+	}
+	if body.Destination != nil {
+		c.Destination = *body.Destination
+	}
+	if body.Encrypt != nil {
+		c.Encrypt = *body.Encrypt
+	}
+	if !slices.Contains(backup.Types(), c.Type) {
+		return fault.Errorf(fault.Invalid, "type must be one of %s", strings.Join(backup.Types(), ", "))
+	}
+	if c.Type != backup.Full && !slices.Contains(p.Parts, c.Type) {
+		return fault.Errorf(fault.Invalid, "The project has no part %s; it has %s", c.Type, strings.Join(p.Parts, ", "))
+	}
+	if !slices.Contains(p.Destinations, c.Destination) {
+		return fault.Errorf(fault.Invalid, "The destination %q is not configured; there is %s", c.Destination, strings.Join(p.Destinations, ", "))
+	}
+	if c.Encrypt && !p.CanEncrypt {
+		return fault.Errorf(fault.Invalid, "Encryption is not configured: set encryption.recipients, or send \"encrypt\":false")
+	}
+	return nil
+}
+
+// wait takes a place among the requests that wait.
+func (g *Gateway) wait() (release func(), err error) {
+	select {
+	case g.waiting <- struct{}{}:
+		return func() { <-g.waiting }, nil
+	default:
+		return nil, fault.Errorf(fault.Unavailable, "Too many requests are waiting for backups; send Prefer: respond-async, or try again")
+	}
+}
+
+// acceptWait is how long an asynchronous request waits to hear that its backup
+// was accepted. When the worker is away, the command lies safely in the queue.
+const acceptWait = 5 * time.Second
+
+// request sends the command, unless it was sent before, and waits as long as the
+// client wants.
+func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (backup.State, error) {
+	ctx, a := c.UserContext(), cmd.CommandRoute().About
+	changed, stop := g.b.Watch(a)
+	defer stop()
+	state, err := g.state(ctx, a)
+	if err != nil {
+		return state, err
+	}
+	if state.Exists() {
+		if err := backup.Repeat(state, cmd.BodyHash); !errors.Is(err, events.ErrNoChange) {
+			return state, err
+		}
+		if state.Deleted {
+			return state, fault.Errorf(fault.Conflict, "The backup that this Idempotency-Key made was deleted; use another key")
+		}
+	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+		return state, err
+	}
+	before, limit := state.Revision, pref.wait
+	enough := func(s backup.State) bool { return s.Terminal() }
+	if pref.async {
+		limit, enough = acceptWait, backup.State.Exists
+	}
+	return g.await(ctx, a, changed, limit, func(s backup.State) (bool, error) {
+		if s.Rejected != nil && s.Revision > before {
+			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
+		}
+		return enough(s), nil
+	})
+}
+
+// look is how often a waiting request looks by itself, should the log's tail have
+// missed something.
+const look = 2 * time.Second
+
+// await reads the state of a until over says that it is enough, or limit has
+// passed.
+func (g *Gateway) await(ctx context.Context, a events.Aggregate, changed <-chan struct{}, limit time.Duration, over func(backup.State) (bool, error)) (backup.State, error) {
+	deadline := time.After(limit)
+	for {
+		state, err := g.state(ctx, a)
+		if err != nil {
+			return state, err
+		}
+		if done, err := over(state); done || err != nil {
+			return state, err
+		}
+		select {
+		case <-changed:
+		case <-time.After(look):
+		case <-deadline:
+			return state, nil
+		}
+	}
+}
+
+func (g *Gateway) state(ctx context.Context, a events.Aggregate) (s backup.State, err error) {
+	for env, err := range g.b.Log.Read(ctx, a, 0) {
+		if err != nil {
+			return s, err
+		}
+		s = s.Apply(env)
+	}
+	return s, nil
+}
+
+func cause(c *fiber.Ctx) events.Cause {
+	return events.Cause{CorrelationID: requestIDOf(c), Actor: "key:" + keyOf(c).Name}
+}
+
+type createAnswer struct {
+	Success bool        `json:"success"`
+	Backup  createdView `json:"backup"`
+}
+
+func (g *Gateway) answerCreate(c *fiber.Ctx, cmd backup.Create, state backup.State, pref preference) error {
+	c.Set(fiber.HeaderLocation, "/api/v1/backups/"+cmd.ID)
+	if pref.said != "" {
+		c.Set("Preference-Applied", pref.said)
+	}
+	if state.Failed != nil && !pref.async {
+		// The list must know of it before the client does.
+		if _, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: cmd.ID, Min: state.Revision}); err != nil {
+			return err
+		}
+		return fault.Errorf(fault.BackupFailed, "Backup failed: %s", state.Failed.Message)
+	}
+	row := catalog.Backup{
+		ID: cmd.ID, Project: cmd.Project, ProjectName: cmd.Project, Type: cmd.Type, Status: catalog.Pending, Destination: cmd.Destination,
+		Encrypted: cmd.Encrypt, Origin: cmd.Origin, Created: time.Now(), // until the worker says otherwise
+	}
+	if state.Exists() {
+		var err error
+		if row, err = g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: cmd.ID, Min: state.Revision}); err != nil {
+			return err
+		}
+	}
+	status := fiber.StatusCreated
+	if row.Status != catalog.Completed || pref.async {
+		status = fiber.StatusAccepted
+	}
+	return c.Status(status).JSON(createAnswer{true, created(row)})
+}
+
+// deleteWait is how long a deletion may take before the client is sent away.
+const deleteWait = 2 * time.Minute
+
+// delete answers DELETE /backups/:id.
+func (g *Gateway) delete(c *fiber.Ctx) error {
+	b, err := g.find(c)
+	if err != nil {
+		return err
+	}
+	ctx, cmd := c.UserContext(), backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool}
+	a := cmd.CommandRoute().About
+	release, err := g.wait()
+	if err != nil {
+		return err
+	}
+	defer release()
+	changed, stop := g.b.Watch(a)
+	defer stop()
+	before, err := g.state(ctx, a)
+	if err != nil {
+		return err
+	}
+	if err := backup.Deletable(before); err != nil {
+		return err
+	}
+	if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+		return err
+	}
+	state, err := g.await(ctx, a, changed, deleteWait, func(s backup.State) (bool, error) {
+		switch {
+		case s.Deleted:
+			return true, nil
+		case s.Undeleted != nil && s.Revision > before.Revision:
+			return true, fault.Errorf(fault.Unavailable, "The backup could not be deleted: %s", s.Undeleted.Message)
+		}
+		return false, backup.Deletable(s)
+	})
+	if err != nil {
+		return err
+	}
+	if !state.Deleted {
+		return fault.Errorf(fault.Unavailable, "The deletion is queued; the worker of the pool %s has not done it yet", b.Pool)
+	}
+	if _, err := g.b.Catalog.Get(ctx, catalog.Get{ID: b.ID, Min: state.Revision}); fault.CodeOf(err) != fault.BackupNotFound {
+		return err
+	}
+	return c.JSON(struct {
+		Success bool   `json:"success"`
+		Message string `json:"message"`
+	}{true, "Backup deleted"})
+}
