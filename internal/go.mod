@@ -3,6 +3,7 @@ module github.com/holdfast-dev/holdfast/internal
 go 1.26.0
 
 require (
+	github.com/goccy/go-yaml v1.19.2
 	go.uber.org/zap v1.28.0
 	golang.org/x/sync v0.24.0
 )

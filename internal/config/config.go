@@ -1,0 +1,164 @@
+// Package config reads the configuration file. It is read once, at start; no
+// other package looks at files or variables of the environment for settings.
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is the configuration file. The defaults are those of [Default].
+type Config struct {
+	DataDir            string         `yaml:"data_dir"` // event log, catalog, scratch
+	HTTP               HTTP           `yaml:"http"`
+	NATS               NATS           `yaml:"nats"`
+	Services           []string       `yaml:"services"` // of this process
+	Pool               string         `yaml:"pool"`     // of this worker
+	MinFree            Size           `yaml:"min_free"` // stays free on the disks of this machine
+	Backup             Backup         `yaml:"backup"`
+	Restore            Restore        `yaml:"restore"`
+	Projects           []Project      `yaml:"projects"`
+	DefaultDestination string         `yaml:"default_destination"`
+	Destinations       map[string]any `yaml:"destinations"` // decoded into what the caller of Load gives
+	Encryption         Encryption     `yaml:"encryption"`
+	Keys               []Key          `yaml:"keys"`
+}
+
+// HTTP is where the gateway listens.
+type HTTP struct {
+	Listen  string        `yaml:"listen"`   // host:port
+	MaxWait time.Duration `yaml:"max_wait"` // of a request for its backup
+	TLS     struct {
+		Cert string `yaml:"cert"` // PEM files
+		Key  string `yaml:"key"`
+	} `yaml:"tls"`
+}
+
+// NATS says where the log is.
+type NATS struct {
+	URL      string `yaml:"url"`      // empty: embedded
+	Replicas int    `yaml:"replicas"` // of the streams: 1, or 3 on a cluster
+	Creds    string `yaml:"creds"`    // file
+	Listen   string `yaml:"listen"`   // host:port of the embedded server; empty: no port
+	User     string `yaml:"user"`     // of that port
+	Password string `yaml:"password"`
+	TLS      struct {
+		CA   string `yaml:"ca"` // PEM files
+		Cert string `yaml:"cert"`
+		Key  string `yaml:"key"`
+	} `yaml:"tls"`
+}
+
+// Backup shapes the worker of backups.
+type Backup struct {
+	Slots        int           `yaml:"slots"`         // backups at a time
+	AckWait      time.Duration `yaml:"ack_wait"`      // how soon after a crash another worker takes over
+	StallTimeout time.Duration `yaml:"stall_timeout"` // a backup in which nothing moves for so long fails
+	LockTimeout  time.Duration `yaml:"lock_timeout"`  // how long pg_dump waits for a lock
+}
+
+// Restore shapes the worker of restores.
+type Restore struct {
+	Slots   int           `yaml:"slots"`
+	KeepOld time.Duration `yaml:"keep_old"` // how long what was replaced is kept
+}
+
+// Project says where the parts of a project are.
+type Project struct {
+	ID        string      `yaml:"id"`
+	Name      string      `yaml:"name"`     // default: the id
+	Supabase  string      `yaml:"supabase"` // folder in which all parts are found
+	Database  Database    `yaml:"database"`
+	Storage   Storage     `yaml:"storage"`
+	Functions Folder      `yaml:"functions"`
+	Config    ConfigFiles `yaml:"config"`
+}
+
+// Database says how to reach the database.
+type Database struct {
+	URL     string `yaml:"url"`      // postgres://…
+	Tools   string `yaml:"tools"`    // folder of pg_dump
+	RootKey string `yaml:"root_key"` // file of pgsodium
+}
+
+// Storage says where the files of the storage service are.
+type Storage struct {
+	Path    string `yaml:"path"`
+	Tenant  string `yaml:"tenant"`  // folder of the project below path; default stub/stub
+	Backend string `yaml:"backend"` // file, the only one that is supported
+}
+
+// Folder is the folder of a part.
+type Folder struct {
+	Path string `yaml:"path"`
+}
+
+// ConfigFiles says which files are the configuration of a project.
+type ConfigFiles struct {
+	Root    string   `yaml:"root"`
+	Include []string `yaml:"include"`
+	Exclude []string `yaml:"exclude"`
+}
+
+// Encryption says who can read encrypted archives.
+type Encryption struct {
+	Default      bool     `yaml:"default"`
+	Recipients   []string `yaml:"recipients"`    // age1…
+	IdentityFile string   `yaml:"identity_file"` // without one the server can encrypt but not read
+}
+
+// Key is an API key.
+type Key struct {
+	Name        string            `yaml:"name"`
+	Hash        string            `yaml:"hash"`        // sha256:…
+	Permissions map[string]string `yaml:"permissions"` // none, read or write by resource
+	Projects    []string          `yaml:"projects"`    // default: all
+	Expires     string            `yaml:"expires"`     // RFC 3339; empty: never
+}
+
+// Names of the services.
+const (
+	Gateway  = "gateway"
+	Worker   = "backup"
+	Catalog  = "catalog"
+	Restorer = "restore"
+)
+
+// Default returns the configuration of no file at all.
+func Default() Config {
+	c := Config{
+		DataDir: "./holdfast-data", Services: []string{Gateway, Worker, Restorer, Catalog}, Pool: "default", MinFree: 1 << 30,
+		Backup:  Backup{Slots: 1, AckWait: 30 * time.Second, StallTimeout: 10 * time.Minute, LockTimeout: time.Minute},
+		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour},
+	}
+	c.HTTP.Listen, c.HTTP.MaxWait, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1, "local"
+	return c
+}
+
+// Has reports whether this process runs a service.
+func (c Config) Has(service string) bool {
+	for _, s := range c.Services {
+		if s == service {
+			return true
+		}
+	}
+	return false
+}
+
+// Size is a number of bytes, written as 512MiB, 1GiB, 10GB or a plain number.
+type Size int64
+
+// UnmarshalYAML implements the interface of the YAML library.
+func (s *Size) UnmarshalYAML(b []byte) error {
+	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	n := strings.TrimRight(text, "KMGTiB")
+	unit, ok := map[string]float64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}[text[len(n):]]
+	f, err := strconv.ParseFloat(strings.TrimSpace(n), 64)
+	if err != nil || !ok || f < 0 || f*unit > 1<<62 {
+		return fmt.Errorf("%q is not a size such as 512MiB or 1GiB", text)
+	}
+	*s = Size(f * unit)
+	return nil
+}
