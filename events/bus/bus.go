@@ -39,6 +39,11 @@ const (
 	streamCommands = "HOLDFAST_COMMANDS"
 	streamDLQ      = "HOLDFAST_DLQ"
 	streamProgress = "HOLDFAST_PROGRESS"
+	streamProbe    = "HOLDFAST_PROBE" // see Writable
+)
+
+const (
+	probeSubject = "holdfast.probe"
 )
 
 // Connect connects to srv, or to cfg.URL if srv is nil, and creates what is
@@ -100,6 +105,15 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Writable returns an error when the server stores nothing. It asks by storing an
+// empty message in a stream on disk that keeps only the last one.
+func (b *Bus) Writable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := b.js.Publish(ctx, probeSubject, nil, jetstream.WithRetryAttempts(0))
+	return err
+}
+
 func (b *Bus) provision(ctx context.Context) error {
 	const day = 24 * time.Hour
 	for _, c := range []jetstream.StreamConfig{
@@ -111,6 +125,7 @@ func (b *Bus) provision(ctx context.Context) error {
 			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
 			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
 		},
+		{Name: streamProbe, Subjects: []string{probeSubject}, MaxMsgs: 1},
 		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
 		{
 			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,

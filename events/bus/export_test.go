@@ -26,7 +26,7 @@ func NewPublisher(b *Bus) *Publisher { return &Publisher{b.js} }
 // begins anew.
 func DeleteStreams(tb testing.TB, b *Bus) {
 	tb.Helper()
-	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress} {
+	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress, streamProbe} {
 		if err := b.js.DeleteStream(context.Background(), name); err != nil {
 			tb.Error(err)
 		}

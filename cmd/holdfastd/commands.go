@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+func configCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "The configuration file"}
+	connect := false
+	check := &cobra.Command{
+		Use: "check", Short: "Say everything that is wrong with the configuration", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.load()
+			if err != nil {
+				return err
+			}
+			if err := checkParts(cmd.Context(), c, connect); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
+			return err
+		},
+	}
+	check.Flags().BoolVar(&connect, "connect", false, "try the connections as well")
+	cmd.AddCommand(check)
+	return cmd
+}
+
+// checkParts finds the parts of the projects and, if asked to, tries the
+// connections.
+func checkParts(ctx context.Context, c config.Config, try bool) error {
+	var errs []error
+	for _, p := range c.Projects {
+		found, err := projectOf(p, c.Backup.LockTimeout)
+		if err == nil && try {
+			var s *project.Session
+			if s, err = project.Open(ctx, found.Server); err == nil {
+				err = s.Close()
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("project %s: %w", p.ID, err))
+		}
+	}
+	if try {
+		stores, err := openDestinations(c)
+		errs = append(errs, err, closeAll(stores))
+		if c.NATS.URL != "" {
+			_, b, err := connect(ctx, c, zap.NewNop())
+			if err == nil {
+				b.Close()
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func projectCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{Use: "project", Short: "Projects"}
+	cmd.AddCommand(&cobra.Command{
+		Use: "remove ID", Short: "Say that a project is no longer backed up; its backups stay. Take it out of the configuration and stop holdfastd first",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.load()
+			if err != nil {
+				return err
+			}
+			return removeProject(cmd.Context(), c, args[0])
+		},
+	})
+	return cmd
+}
+
+func removeProject(ctx context.Context, c config.Config, id string) error {
+	for _, p := range c.Projects {
+		if p.ID == id {
+			return fmt.Errorf("project %s is still in the configuration, so the next start would register it again; take it out first", id)
+		}
+	}
+	srv, b, err := connect(ctx, c, zap.NewNop())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		b.Close()
+		if srv != nil {
+			srv.Stop()
+		}
+	}()
+	_, err = events.UpdateLast(ctx, b.Log(), events.ProjectAggregate(id), events.Cause{Actor: "system"}, backup.Remove)
+	if errors.Is(err, events.ErrNoChange) {
+		return fmt.Errorf("there is no project %s", id)
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/services/gateway"
+)
+
+// adminKeyFile keeps the hash of the key of the first start.
+const adminKeyFile = "admin-key.sha256"
+
+// apiKeys returns the keys of the configuration, or the admin key, which is made
+// and printed at the first start.
+func apiKeys(c config.Config, stderr io.Writer) ([]gateway.Key, error) {
+	if len(c.Keys) == 0 {
+		hash, err := adminKey(c, stderr)
+		return []gateway.Key{{Name: "admin", Hash: hash, Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}}}, err
+	}
+	var keys []gateway.Key
+	for _, k := range c.Keys {
+		key := gateway.Key{Name: k.Name, Hash: k.Hash, Projects: k.Projects, Permissions: map[string]gateway.Level{}}
+		if len(key.Projects) == 0 {
+			key.Projects = []string{"*"}
+		}
+		for resource, level := range k.Permissions {
+			key.Permissions[resource], _ = gateway.ParseLevel(level) // validated with the file
+		}
+		if k.Expires != "" {
+			at, err := time.Parse(time.RFC3339, k.Expires)
+			if err != nil {
+				return nil, err
+			}
+			key.Expires = at
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func adminKey(c config.Config, stderr io.Writer) (hash string, err error) {
+	path := filepath.Join(c.DataDir, adminKeyFile)
+	b, err := os.ReadFile(path) //nolint:gosec // in our own folder
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	key, err := gateway.NewKey()
+	if err != nil {
+		return "", err
+	}
+	hash = gateway.HashKey(key)
+	if err := os.WriteFile(path, []byte(hash+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	_, err = fmt.Fprintf(stderr, "API key, shown only this once: %s\n", key)
+	return hash, err
+}

@@ -1,0 +1,87 @@
+// Command holdfastd runs Holdfast: every service on an embedded NATS server, or a
+// chosen set of them on an external one.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-dev/holdfast/destination/drivers"
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/services/gateway"
+)
+
+// memoryLimit keeps the garbage collector from letting the heap grow on machines
+// that have plenty. It is a wish, not a wall.
+const memoryLimit = 90 << 20
+
+func main() {
+	if _, set := os.LookupEnv("GOMEMLIMIT"); !set { //nolint:forbidigo // the runtime's own variable
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "holdfastd:", err)
+		os.Exit(1) //nolint:gocritic // stop only restores signals
+	}
+}
+
+// options are the flags of all commands.
+type options struct {
+	config string
+	level  string
+}
+
+func (o *options) load() (config.Config, error) {
+	return config.Load(o.config, func(name string) (any, bool) { return drivers.New(name) })
+}
+
+func root() *cobra.Command {
+	o := &options{}
+	cmd := &cobra.Command{
+		Use: "holdfastd", Short: "Back up self-hosted Supabase projects and prove that they come back",
+		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.load()
+			if err != nil {
+				return err
+			}
+			log, err := logging.New(cmd.OutOrStdout(), o.level)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), c, log, cmd.ErrOrStderr())
+		},
+	}
+	cmd.PersistentFlags().StringVar(&o.config, "config", "", "configuration file (default: what "+config.Variable+" names, else none)")
+	cmd.Flags().StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
+	cmd.AddCommand(configCommand(o), keysCommand(), projectCommand(o))
+	return cmd
+}
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "API keys"}
+	name := ""
+	add := &cobra.Command{
+		Use: "new", Short: "Print a new key and the line for the configuration file", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			key, err := gateway.NewKey()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n\nkeys:\n  - {name: %s, hash: %q, permissions: {backups: write}, projects: [\"*\"], expires: \"\"}\n", key, name, gateway.HashKey(key))
+			return err
+		},
+	}
+	add.Flags().StringVar(&name, "name", "new", "name of the key")
+	cmd.AddCommand(add)
+	return cmd
+}

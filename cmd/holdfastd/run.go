@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/destination/local"
+	"github.com/holdfast-dev/holdfast/events/bus"
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/internal/serve"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/catalog/projection"
+	"github.com/holdfast-dev/holdfast/services/gateway"
+)
+
+// grace is how long the services may take to stop.
+const grace = 30 * time.Second
+
+// connectWait is how long to wait for a cluster that elects its leader.
+const connectWait = time.Minute
+
+// run runs the services of c until ctx ends.
+func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer) error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	srv, b, err := connect(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		b.Close()
+		if srv != nil {
+			srv.Stop()
+		}
+	}()
+	var services []serve.Service
+	if srv != nil {
+		services = append(services, serve.Service{Name: "nats", Run: func(ctx context.Context) error { return tend(ctx, srv, b, c, log) }})
+	}
+	for _, s := range []struct {
+		name  string
+		start func(context.Context, config.Config, *bus.Bus, *zap.Logger, io.Writer) (serve.Service, error)
+	}{{config.Catalog, catalogService}, {config.Worker, workerService}, {config.Gateway, gatewayService}} {
+		if !c.Has(s.name) {
+			continue
+		}
+		service, err := s.start(ctx, c, b, log.With(logging.Service(s.name)), stderr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		services = append(services, service)
+	}
+	return serve.All(ctx, grace, services...)
+}
+
+// connect starts the embedded server, unless the configuration names another.
+func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Server, b *bus.Bus, err error) {
+	if c.NATS.URL == "" {
+		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	b, err = bus.Connect(ctx, srv, bus.Config{
+		URL: c.NATS.URL, Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas,
+		Name: "holdfastd", Logger: log.With(logging.Service("bus")),
+	})
+	if err != nil && srv != nil {
+		srv.Stop()
+	}
+	return srv, b, err
+}
+
+// tendEvery is how often the embedded server is looked after.
+const tendEvery = 5 * time.Second
+
+// tend restarts the embedded server when it has switched writing off, which it
+// does for good after it has once met a full disk, and there is room again.
+func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log *zap.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(tendEvery):
+		}
+		if srv.Healthy() && b.Writable(ctx) == nil {
+			continue
+		}
+		if free, err := local.Free(c.DataDir); err != nil || free < int64(c.MinFree)/2 {
+			log.Warn("the event log takes no writes and there is too little space to restart it", zap.Int64("free", free))
+			continue
+		}
+		log.Warn("the event log takes no writes; restarting its server")
+		if err := srv.Restart(); err != nil {
+			return err
+		}
+	}
+}
+
+func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+	p := projection.New(filepath.Join(c.DataDir, "catalog.db"), b.Log(), log)
+	q, err := b.NewQueries("holdfast-catalog")
+	if err != nil {
+		return serve.Service{}, err
+	}
+	err = errors.Join(
+		bus.Answer(q, catalog.SubjectList, p.List), bus.Answer(q, catalog.SubjectGet, p.Get),
+		bus.Answer(q, catalog.SubjectProjects, p.Projects), bus.Answer(q, catalog.SubjectFigures, p.Figures),
+	)
+	return serve.Service{Name: config.Catalog, Run: func(ctx context.Context) error {
+		return errors.Join(p.Run(ctx), q.Close())
+	}}, err
+}
+
+func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, stderr io.Writer) (serve.Service, error) {
+	keys, err := apiKeys(c, stderr)
+	if err != nil {
+		return serve.Service{}, err
+	}
+	gc := gateway.Config{Listen: c.HTTP.Listen, MaxWait: c.HTTP.MaxWait, Keys: keys, Logger: log}
+	if c.HTTP.TLS.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.HTTP.TLS.Cert, c.HTTP.TLS.Key)
+		if err != nil {
+			return serve.Service{}, fmt.Errorf("http.tls: %w", err)
+		}
+		gc.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	commands, err := b.Commands()
+	if err != nil {
+		return serve.Service{}, err
+	}
+	reader, tail := catalog.Client{Ask: b.Ask}, b.NewTail()
+	gc.Checks = []gateway.Check{
+		{Name: "event log", Do: b.Ready},
+		{Name: "catalog", Do: func(ctx context.Context) error {
+			_, err := reader.Projects(ctx, catalog.Projects{})
+			return err
+		}},
+	}
+	g, err := gateway.New(ctx, gc, gateway.Backend{
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress,
+		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
+			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
+			return data, err
+		},
+	})
+	if err != nil {
+		return serve.Service{}, fmt.Errorf("http.listen: %w", err)
+	}
+	log.Info("listening", zap.String("address", g.Addr().String()))
+	return serve.Service{Name: config.Gateway, Run: func(ctx context.Context) error {
+		return serve.All(ctx, grace, serve.Service{Name: "tail", Run: tail.Run}, serve.Service{Name: "http", Run: g.Run})
+	}}, nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"filippo.io/age"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/drivers"
+	"github.com/holdfast-dev/holdfast/destination/local"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/events/bus"
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/serve"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/project/supabase"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/backup/worker"
+)
+
+func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+	wc, err := workerConfig(c, log)
+	if err != nil {
+		return serve.Service{}, err
+	}
+	wc.Report = b.Report
+	w := worker.New(wc, b.Log())
+	if err := w.Register(ctx); err != nil {
+		return serve.Service{}, err
+	}
+	r, err := b.NewRouter(w.Reject)
+	if err != nil {
+		return serve.Service{}, err
+	}
+	r.HandleEvents(bus.EventSubscription{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
+	q, err := b.NewQueries("holdfast-archive-" + c.Pool)
+	if err != nil {
+		return serve.Service{}, err
+	}
+	err = errors.Join(
+		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCreate, w.Create),
+		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
+		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read),
+	)
+	return serve.Service{Name: config.Worker, Run: func(ctx context.Context) error {
+		return errors.Join(r.Run(ctx), q.Close(), closeAll(wc.Destinations))
+	}}, err
+}
+
+func workerConfig(c config.Config, log *zap.Logger) (worker.Config, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return worker.Config{}, err
+	}
+	wc := worker.Config{
+		Pool: c.Pool, Name: fmt.Sprintf("%s-%d", host, os.Getpid()), DefaultDestination: c.DefaultDestination, EncryptDefault: c.Encryption.Default,
+		StallTimeout: c.Backup.StallTimeout, Logger: log, Room: func() error { return room(c) },
+	}
+	for _, s := range c.Encryption.Recipients {
+		r, err := age.ParseX25519Recipient(s)
+		if err != nil {
+			return wc, fmt.Errorf("encryption.recipients: %q is not an age recipient (age1…): %w", s, err)
+		}
+		wc.Recipients = append(wc.Recipients, r)
+	}
+	for _, p := range c.Projects {
+		parts, err := projectOf(p, c.Backup.LockTimeout)
+		if err != nil {
+			return wc, fmt.Errorf("project %s: %w", p.ID, err)
+		}
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Project: parts})
+	}
+	wc.Destinations, err = openDestinations(c)
+	return wc, err
+}
+
+func openDestinations(c config.Config) (map[string]destination.Store, error) {
+	stores := map[string]destination.Store{}
+	for name, settings := range c.Destinations {
+		s, err := settings.(drivers.Settings).Open(drivers.Common{MinFree: int64(c.MinFree)})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("destination %s: %w", name, err), closeAll(stores))
+		}
+		stores[name] = s
+	}
+	return stores, nil
+}
+
+func closeAll(stores map[string]destination.Store) (err error) {
+	for _, s := range stores {
+		if c, ok := s.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
+	}
+	return err
+}
+
+// room says why no backup is accepted: below twice min_free the event log itself
+// comes into danger.
+func room(c config.Config) error {
+	free, err := local.Free(c.DataDir)
+	if err != nil {
+		return err
+	}
+	if free < 2*int64(c.MinFree) {
+		return fmt.Errorf("%d MiB free in data_dir, twice min_free is %d MiB", free>>20, 2*int64(c.MinFree)>>20)
+	}
+	return nil
+}
+
+// projectOf finds the parts of a project. What is named one by one takes the
+// place of what `supabase:` finds.
+func projectOf(p config.Project, lockTimeout time.Duration) (project.Project, error) {
+	found := map[string]project.Part{}
+	var out project.Project
+	if p.Supabase != "" {
+		f, err := supabase.Find(p.Supabase, supabase.Options{DatabaseURL: p.Database.URL, Tools: p.Database.Tools, LockTimeout: lockTimeout})
+		if err != nil {
+			return out, err
+		}
+		out = f.Project()
+	} else if p.Database.URL != "" {
+		out.Server = &project.Server{URL: func(context.Context) (string, error) { return p.Database.URL, nil }, Tools: p.Database.Tools}
+		found[project.Database] = &project.DatabasePart{LockTimeout: lockTimeout}
+	}
+	for _, part := range out.Parts {
+		found[part.Name()] = part
+	}
+	if db, ok := found[project.Database].(*project.DatabasePart); ok && p.Database.RootKey != "" {
+		db.RootKey = func(context.Context) string { return p.Database.RootKey }
+	}
+	if p.Storage.Path != "" {
+		found[project.Storage] = &project.StoragePart{Path: p.Storage.Path, Tenant: p.Storage.Tenant}
+	}
+	if p.Functions.Path != "" {
+		found[project.Functions] = &project.FunctionsPart{Path: p.Functions.Path}
+	}
+	if p.Config.Root != "" {
+		for _, pattern := range append(p.Config.Include[:len(p.Config.Include):len(p.Config.Include)], p.Config.Exclude...) {
+			if err := project.CheckPattern(pattern); err != nil {
+				return out, err
+			}
+		}
+		found[project.Config] = &project.ConfigPart{Root: p.Config.Root, Include: p.Config.Include, Exclude: p.Config.Exclude}
+	}
+	out.Parts = nil
+	for _, name := range []string{project.Database, project.Storage, project.Functions, project.Config} {
+		if part, ok := found[name]; ok {
+			out.Parts = append(out.Parts, part)
+		}
+	}
+	return out, nil
+}
