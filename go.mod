@@ -30,6 +30,7 @@ require (
 	github.com/holdfast-dev/holdfast/services/backup v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/services/catalog v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/services/gateway v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/testenv v0.0.0-00010101000000-000000000000
 	github.com/spf13/cobra v1.10.2
 	go.uber.org/zap v1.28.0
 )
@@ -95,3 +96,5 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 	modernc.org/sqlite v1.62.0 // indirect
 )
+
+replace github.com/holdfast-dev/holdfast/testenv => ./testenv

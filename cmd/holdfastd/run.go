@@ -90,13 +90,15 @@ const tendEvery = 5 * time.Second
 // tend restarts the embedded server when it has switched writing off, which it
 // does for good after it has once met a full disk, and there is room again.
 func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log *zap.Logger) error {
+	broken := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(tendEvery):
 		}
-		if srv.Healthy() && b.Writable(ctx) == nil {
+		broken = broken || b.Unstored() > 0 || !srv.Healthy()
+		if !broken {
 			continue
 		}
 		if free, err := local.Free(c.DataDir); err != nil || free < int64(c.MinFree)/2 {
@@ -107,6 +109,8 @@ func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log
 		if err := srv.Restart(); err != nil {
 			return err
 		}
+		b.Unstored() // what failed before the restart is forgotten
+		broken = false
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -31,6 +32,7 @@ type Bus struct {
 	js       jetstream.JetStream
 	replicas int
 	log      *zap.Logger
+	unstored atomic.Int64
 }
 
 // Streams.
@@ -39,11 +41,6 @@ const (
 	streamCommands = "HOLDFAST_COMMANDS"
 	streamDLQ      = "HOLDFAST_DLQ"
 	streamProgress = "HOLDFAST_PROGRESS"
-	streamProbe    = "HOLDFAST_PROBE" // see Writable
-)
-
-const (
-	probeSubject = "holdfast.probe"
 )
 
 // Connect connects to srv, or to cfg.URL if srv is nil, and creates what is
@@ -105,14 +102,11 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Writable returns an error when the server stores nothing. It asks by storing an
-// empty message in a stream on disk that keeps only the last one.
-func (b *Bus) Writable(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	_, err := b.js.Publish(ctx, probeSubject, nil, jetstream.WithRetryAttempts(0))
-	return err
-}
+// Unstored returns how many tries to store something the server has left without
+// a good answer since the last call. An embedded server that has once met a full
+// disk refuses a stream's writes until it is restarted, and says so in no other
+// way.
+func (b *Bus) Unstored() int64 { return b.unstored.Swap(0) }
 
 func (b *Bus) provision(ctx context.Context) error {
 	const day = 24 * time.Hour
@@ -125,7 +119,6 @@ func (b *Bus) provision(ctx context.Context) error {
 			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
 			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
 		},
-		{Name: streamProbe, Subjects: []string{probeSubject}, MaxMsgs: 1},
 		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
 		{
 			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,

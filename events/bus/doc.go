@@ -7,7 +7,6 @@
 //	HOLDFAST_EVENTS    holdfast.evt.<project>.<kind>.<id>.<type>            kept for ever
 //	HOLDFAST_COMMANDS  holdfast.cmd.<service>.<pool>.<project>.<verb>       work queue, 7 days
 //	HOLDFAST_DLQ       holdfast.dlq.>                                       poisoned commands, 90 days
-//	HOLDFAST_PROBE     holdfast.probe                                       one empty message, see [Bus.Writable]
 //	HOLDFAST_PROGRESS  holdfast.progress.<project>.<kind>.<id>              memory, 1 hour, last per subject
 //
 // # Rules

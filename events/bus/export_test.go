@@ -20,13 +20,13 @@ func DeadLetters(b *Bus) uint64 {
 }
 
 // NewPublisher returns a publisher on the bus's connection.
-func NewPublisher(b *Bus) *Publisher { return &Publisher{b.js} }
+func NewPublisher(b *Bus) *Publisher { return &Publisher{b} }
 
 // DeleteStreams removes all of Holdfast's streams, so that the next Connect
 // begins anew.
 func DeleteStreams(tb testing.TB, b *Bus) {
 	tb.Helper()
-	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress, streamProbe} {
+	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress} {
 		if err := b.js.DeleteStream(context.Background(), name); err != nil {
 			tb.Error(err)
 		}

@@ -93,6 +93,7 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) || api.ErrorCode != wrongLastSequence && api.ErrorCode != wrongLastSequenceConstant {
+		l.b.unstored.Add(1)
 		return 0, err
 	}
 	// Somebody wrote after expected. Was it an earlier try of ours, whose

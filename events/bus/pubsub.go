@@ -32,7 +32,7 @@ const (
 // Publisher is a Watermill publisher on JetStream. The topic is the subject. A
 // message with the UUID of one that its stream has already taken within its
 // duplicate window is dropped.
-type Publisher struct{ js jetstream.JetStream }
+type Publisher struct{ b *Bus }
 
 // Publish returns when the stream has stored the messages.
 func (p *Publisher) Publish(topic string, msgs ...*wm.Message) error {
@@ -44,9 +44,10 @@ func (p *Publisher) Publish(topic string, msgs ...*wm.Message) error {
 		}
 		out.Header.Set(headerUUID, m.UUID)
 		ctx, cancel := context.WithTimeout(m.Context(), publishTimeout)
-		_, err := p.js.PublishMsg(ctx, out, jetstream.WithMsgID(topic+"/"+m.UUID))
+		_, err := p.b.js.PublishMsg(ctx, out, jetstream.WithMsgID(topic+"/"+m.UUID))
 		cancel()
 		if err != nil {
+			p.b.unstored.Add(1)
 			return fmt.Errorf("publish to %s: %w", topic, unavailable(err))
 		}
 	}

@@ -110,7 +110,7 @@ type Commands struct{ bus *cqrs.CommandBus }
 
 // Commands returns the sending end of the commands.
 func (b *Bus) Commands() (*Commands, error) {
-	cb, err := cqrs.NewCommandBusWithConfig(&Publisher{b.js}, cqrs.CommandBusConfig{
+	cb, err := cqrs.NewCommandBusWithConfig(&Publisher{b}, cqrs.CommandBusConfig{
 		Marshaler: commandMarshaler{}, Logger: watermillLog{b.log},
 		GeneratePublishTopic: func(p cqrs.CommandBusGeneratePublishTopicParams) (string, error) {
 			c, ok := p.Command.(events.Command)
@@ -182,7 +182,7 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 	if err != nil {
 		return err
 	}
-	poison, err := middleware.PoisonQueueWithFilter(&Publisher{r.b.js}, dlqPrefix+name, func(err error) bool { return fault.Permanent(err) })
+	poison, err := middleware.PoisonQueueWithFilter(&Publisher{r.b}, dlqPrefix+name, func(err error) bool { return fault.Permanent(err) })
 	if err != nil {
 		return err
 	}

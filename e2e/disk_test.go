@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/testenv"
+)
+
+// TestFullDisk puts the log and the destination on one small file system.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Log("not root: a small file system cannot be mounted here")
+		return
+	}
+	dir, files := t.TempDir(), t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
+		t.Fatalf("mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_FORCE|syscall.MNT_DETACH) })
+	big := "'" + files + "/big'"
+	sh(t, files, "dd if=/dev/urandom of="+big+" bs=1M count=80 status=none")
+	text := config(dir+"/data", dir+"/backups", fmt.Sprintf(`{id: p, functions: {path: %s}}`, files), "")
+	d := start(t, strings.Replace(text, "min_free: 1MiB", "min_free: 8MiB", 1))
+	d.ready()
+	d.want(d.call("POST", "/backups", full), 500, "Backup failed: Insufficient disk space")
+	d.want(d.call("GET", "/backups?status=failed", ""), 200, `"reason":"no_space"`)
+	sh(t, dir, "dd if=/dev/zero of=fill bs=1M status=none 2>/dev/null || true") // now the log has no room either
+	if a, err := d.try("POST", "/backups", full, "Prefer", "wait=3"); err == nil && a.status == 201 {
+		t.Errorf("a backup on a full disk: %s", a.body)
+	}
+	sh(t, dir, "rm fill; truncate -s 1M "+big)
+	testenv.Eventually(t, 90*time.Second, func() error {
+		a, err := d.try("POST", "/backups", full)
+		if err != nil || a.status != 201 {
+			return fmt.Errorf("%v: %s", err, a.body)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,128 @@
+// Command sample starts a sample project, with a PostgreSQL of its own, and a
+// holdfastd that backs it up. It prints what to try and stops everything on
+// Ctrl-C. Its one argument is the holdfastd to start.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/testenv"
+)
+
+const listen = "127.0.0.1:8080"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "sample:", err)
+		os.Exit(1) //nolint:gocritic // stop only restores signals
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: sample HOLDFASTD")
+	}
+	dir, err := filepath.Abs("sample")
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "docker")); err != nil { // the database is new each time, so are its files
+		return err
+	}
+	say("starting a sample project with 200 storage objects …")
+	major := 17
+	if _, err := testenv.PostgresBin(major); err != nil {
+		major = 15
+	}
+	s, err := testenv.StartSupabase(ctx, testenv.SupabaseConfig{Major: major, Dir: filepath.Join(dir, "docker"), Objects: 200})
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	key, config := "sk_live_"+rand.Text()+rand.Text()[:6], filepath.Join(dir, "holdfast.yaml")
+	text := fmt.Sprintf(`data_dir: %[1]s/data
+http: {listen: %[2]s}
+min_free: 64MiB
+projects:
+  - {id: sample, name: Sample, supabase: %[1]s/docker, database: {tools: %[3]s}}
+destinations:
+  local: {path: %[1]s/backups}
+keys:
+  - {name: sample, hash: "sha256:%[4]x", permissions: {backups: write}}
+`, dir, listen, s.DB.Bin, sha256.Sum256([]byte(key)))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return serve(ctx, args[0], config, filepath.Join(dir, "holdfastd.log"), key)
+}
+
+func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
+
+// serve runs the daemon until ctx ends.
+func serve(ctx context.Context, binary, config, logFile, key string) error {
+	log, err := os.Create(logFile) //nolint:gosec // in our own folder
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the daemon has its own
+	cmd := exec.CommandContext(ctx, binary, "--config", config) //nolint:gosec // built beside us
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 40 * time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for !ready(ctx) {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("holdfastd ended (%w); see %s", err, logFile)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	say(`
+Holdfast runs on http://%[1]s, its log is %[3]s. Try:
+
+  export KEY=%[2]s
+  curl -H "X-API-Key: $KEY" http://%[1]s/api/v1/projects
+  curl -H "X-API-Key: $KEY" -H 'Content-Type: application/json' -d '{"projectId":"sample"}' http://%[1]s/api/v1/backups
+  curl -H "X-API-Key: $KEY" 'http://%[1]s/api/v1/backups?stats=true'
+  ID=$(curl -s -H "X-API-Key: $KEY" 'http://%[1]s/api/v1/backups?limit=1' | grep -o 'backup-[a-z2-7]\{26\}' | head -n 1)
+  curl -H "X-API-Key: $KEY" -C - -o backup.tar.gz http://%[1]s/api/v1/backups/$ID/download && tar tzf backup.tar.gz | head
+
+Ctrl-C stops everything.`, listen, key, logFile)
+	err = <-ended
+	if ctx.Err() != nil {
+		say("stopped")
+		return nil
+	}
+	return fmt.Errorf("holdfastd ended (%w); see %s", err, logFile)
+}
+
+func ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/readyz", http.NoBody)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ctx.Err() != nil
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	return resp.StatusCode == http.StatusOK
+}
