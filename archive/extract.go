@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -119,8 +120,8 @@ func (x *extraction) dir(e Entry) error {
 
 // seal gives the folders that forbid writing their mode.
 func (x *extraction) seal() error {
-	for i := len(x.sealed) - 1; i >= 0; i-- { // the inner ones first
-		if err := x.root.Chmod(x.sealed[i].Name, x.sealed[i].Mode); err != nil {
+	for _, v := range slices.Backward(x.sealed) { // the inner ones first
+		if err := x.root.Chmod(v.Name, v.Mode); err != nil {
 			return err
 		}
 	}

@@ -94,7 +94,7 @@ func (d *daemon) ready() {
 			return err
 		}
 		defer resp.Body.Close()
-		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 {
+		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s", b)
 		}
 		if a := d.call("GET", "/projects", ""); !strings.Contains(a.body, `"id":"p"`) {

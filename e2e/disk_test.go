@@ -37,7 +37,7 @@ func TestFullDisk(t *testing.T) {
 	testenv.Eventually(t, 90*time.Second, func() error {
 		a, err := d.try("POST", "/backups", full)
 		if err != nil || a.status != 201 {
-			return fmt.Errorf("%v: %s", err, a.body)
+			return fmt.Errorf("%w: %s", err, a.body)
 		}
 		return nil
 	})

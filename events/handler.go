@@ -35,8 +35,7 @@ func RetryAfter(err error, d time.Duration) error { return retryError{err, d} }
 
 // RetryDelay returns the wish that [RetryAfter] put into err.
 func RetryDelay(err error) (time.Duration, bool) {
-	var r retryError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[retryError](err); ok {
 		return r.after, true
 	}
 	return 0, false

@@ -17,7 +17,7 @@ import (
 
 // DatabasePart is the database of a project, with the roles of its server.
 type DatabasePart struct {
-	LockTimeout time.Duration                   // how long pg_dump waits for a lock; 0: for ever
+	LockTimeout time.Duration                    // how long pg_dump waits for a lock; 0: for ever
 	RootKey     func(ctx context.Context) string // where the pgsodium root key lies; "" if nowhere
 }
 

@@ -44,7 +44,7 @@ type Part interface {
 
 // Project is what is backed up together.
 type Project struct {
-	Parts  []Part   // in the order of an archive
+	Parts  []Part  // in the order of an archive
 	Server *Server // of the database; nil if the project has none
 }
 
@@ -90,8 +90,7 @@ func MayRetry(err error) bool {
 
 // Sentence returns what people may read of err.
 func Sentence(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Sentence
 	}
 	return "The project could not be read; the log of the worker says why."

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"filippo.io/age"
@@ -142,7 +143,7 @@ func projectOf(p config.Project, lockTimeout time.Duration) (project.Project, er
 		found[project.Functions] = &project.FunctionsPart{Path: p.Functions.Path}
 	}
 	if p.Config.Root != "" {
-		for _, pattern := range append(p.Config.Include[:len(p.Config.Include):len(p.Config.Include)], p.Config.Exclude...) {
+		for _, pattern := range append(slices.Clip(p.Config.Include), p.Config.Exclude...) {
 			if err := project.CheckPattern(pattern); err != nil {
 				return out, err
 			}

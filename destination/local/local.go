@@ -82,7 +82,7 @@ func (s *Store) sweep() error {
 		}
 		f, err := s.root.Open(name)
 		if err != nil {
-			return nil //nolint:nilerr // gone, or another user's
+			return nil
 		}
 		defer f.Close() //nolint:errcheck // opened for reading
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {

@@ -167,7 +167,7 @@ func collect(ctx context.Context, t *testing.T, log events.Log, a events.Aggrega
 func equal(a, b []events.Envelope) bool {
 	return slices.EqualFunc(a, b, func(x, y events.Envelope) bool {
 		same := x.Time.Equal(y.Time)
-		x.Time, y.Time = y.Time, y.Time
+		x.Time = y.Time
 		return same && reflect.DeepEqual(x, y)
 	})
 }

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,12 +140,7 @@ func Default() Config {
 
 // Has reports whether this process runs a service.
 func (c Config) Has(service string) bool {
-	for _, s := range c.Services {
-		if s == service {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Services, service)
 }
 
 // Size is a number of bytes, written as 512MiB, 1GiB, 10GB or a plain number.

@@ -203,9 +203,9 @@ func (f *file) unknown(n ast.Node, t reflect.Type, prefix string) {
 }
 
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
-	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("yaml") == key {
-			return t.Field(i), true
+	for field := range t.Fields() {
+		if field.Tag.Get("yaml") == key {
+			return field, true
 		}
 	}
 	return reflect.StructField{}, false
@@ -213,8 +213,8 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 
 func keysOf(t reflect.Type) []string {
 	var keys []string
-	for i := range t.NumField() {
-		keys = append(keys, t.Field(i).Tag.Get("yaml"))
+	for field := range t.Fields() {
+		keys = append(keys, field.Tag.Get("yaml"))
 	}
 	return keys
 }

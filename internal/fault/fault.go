@@ -66,8 +66,7 @@ func Wrap(cause error, code Code, format string, args ...any) error {
 
 // CodeOf returns the code of err, or Internal if it has none.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return Internal

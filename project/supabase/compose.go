@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -42,10 +44,8 @@ func readCompose(dir string, env map[string]string) (compose, error) {
 		return c, fmt.Errorf("%s has none of %s", dir, strings.Join(names, ", "))
 	}
 	files := []string{base}
-	for _, f := range strings.FieldsFunc(env["COMPOSE_FILE"], func(r rune) bool { return r == ':' || r == ',' }) {
-		files = append(files, f)
-	}
-	for _, x := range strings.Fields(env["CONFIG"]) { // CONFIG="pg17 logs s3"
+	files = append(files, strings.FieldsFunc(env["COMPOSE_FILE"], func(r rune) bool { return r == ':' || r == ',' })...)
+	for x := range strings.FieldsSeq(env["CONFIG"]) { // CONFIG="pg17 logs s3"
 		files = append(files, "docker-compose."+x+".yml")
 	}
 	files = append(files, "docker-compose.override.yml", "docker-compose.override.yaml")
@@ -65,10 +65,8 @@ func (c *compose) merge(dir, file string) error {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(dir, file)
 	}
-	for _, known := range c.files {
-		if known == file {
-			return nil
-		}
+	if slices.Contains(c.files, file) {
+		return nil
 	}
 	b, err := os.ReadFile(file) //nolint:gosec // of the operator's project
 	if err != nil {
@@ -104,9 +102,7 @@ func mergeEnv(all ...any) map[string]string {
 	for _, e := range all {
 		switch e := e.(type) {
 		case map[string]string:
-			for k, v := range e {
-				out[k] = v
-			}
+			maps.Copy(out, e)
 		case map[string]any:
 			for k, v := range e {
 				if v != nil {

@@ -83,7 +83,7 @@ func (f *Found) container(ctx context.Context) (host, why string) {
 	if err != nil {
 		return "", fmt.Sprintf("`docker inspect %s` failed: %v", name, err)
 	}
-	for _, field := range strings.Fields(out) {
+	for field := range strings.FieldsSeq(out) {
 		if ip, err := netip.ParseAddr(field); err == nil {
 			return net.JoinHostPort(ip.String(), "5432"), ""
 		}

@@ -2,6 +2,7 @@ package supabase_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +22,7 @@ func folder(t *testing.T, files map[string]string) string {
 		"volumes/storage/.keep":           "x",
 		"volumes/functions/main/index.ts": "x",
 	}
-	for k, v := range files {
-		all[k] = v
-	}
+	maps.Copy(all, files)
 	for name, text := range all {
 		if text == "" {
 			continue

@@ -67,8 +67,7 @@ const retryAfter = "5" // seconds
 
 // answerError is the one place where errors become answers.
 func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
-	var fe *fiber.Error
-	if errors.As(err, &fe) {
+	if fe, ok := errors.AsType[*fiber.Error](err); ok {
 		if known, ok := frameworkFaults[fe.Code]; ok {
 			err = known
 		}

@@ -34,8 +34,7 @@ func decodeBody(c *fiber.Ctx, v any) error {
 		}
 		return fault.Errorf(fault.Invalid, "The body must be one JSON object and nothing else")
 	}
-	var typ *json.UnmarshalTypeError
-	if errors.As(err, &typ) {
+	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fault.Errorf(fault.Invalid, "The field %q must be a %s", typ.Field, typ.Type)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {

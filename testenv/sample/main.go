@@ -77,7 +77,7 @@ func serve(ctx context.Context, binary, config, logFile, key string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the daemon has its own
+	defer log.Close()                                           //nolint:errcheck // the daemon has its own
 	cmd := exec.CommandContext(ctx, binary, "--config", config) //nolint:gosec // built beside us
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

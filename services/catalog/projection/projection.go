@@ -51,7 +51,7 @@ func (p *Projection) Run(ctx context.Context) error {
 	for {
 		err := p.follow(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // asked to stop
+			return nil
 		}
 		p.log.Error("catalog stopped following; trying again", zap.Error(err))
 		p.close()
