@@ -138,7 +138,7 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 			}
 		}
 	}
-	if max := len(dump) / 2; len(b) > max+6<<20 {
+	if len(b) > len(dump)/2+6<<20 {
 		t.Errorf("%d bytes for a dump of %d", len(b), len(dump))
 	}
 }

@@ -240,7 +240,6 @@ func TestDataBehindTheEndIsRefused(t *testing.T) {
 }
 
 func TestLaterFormatIsNamed(t *testing.T) {
-	b := squeeze(t, nil)
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	j := []byte(`{"format":2}`)
@@ -248,8 +247,7 @@ func TestLaterFormatIsNamed(t *testing.T) {
 	_, err := w.Write(j)
 	must(t, err)
 	must(t, w.Close())
-	b = squeeze(t, out.Bytes())
-	if _, err := archive.NewReader(bytes.NewReader(b)); !errors.Is(err, archive.ErrVersion) {
+	if _, err := archive.NewReader(bytes.NewReader(squeeze(t, out.Bytes()))); !errors.Is(err, archive.ErrVersion) {
 		t.Errorf("got %v, want ErrVersion", err)
 	}
 }

@@ -64,13 +64,13 @@ func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
-		print *fingerprint
+		taken *fingerprint
 		err   error
 	}
 	taken := make(chan result, 1)
 	go func() {
-		print, err := takeFingerprint(ctx, s)
-		taken <- result{print, err}
+		f, err := takeFingerprint(ctx, s)
+		taken <- result{f, err}
 	}()
 	err := p.pgDump(ctx, s, w, name)
 	if err != nil {
@@ -83,7 +83,7 @@ func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, 
 	if r.err != nil {
 		return nil, refused(r.err, "The rows of database "+name+" could not be counted")
 	}
-	return r.print, nil
+	return r.taken, nil
 }
 
 func (p *DatabasePart) pgDump(ctx context.Context, s *Session, w *archive.Writer, name string) error {
@@ -160,10 +160,10 @@ func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writ
 }
 
 // rootKey writes the key without which the vault's secrets cannot be read.
-func (p *DatabasePart) rootKey(ctx context.Context, print *fingerprint, w *archive.Writer, t *tally) error {
+func (p *DatabasePart) rootKey(ctx context.Context, f *fingerprint, w *archive.Writer, t *tally) error {
 	if p.RootKey != nil {
 		if path := p.RootKey(ctx); path != "" {
-			key, err := os.ReadFile(path) //nolint:gosec // found by the operator's configuration
+			key, err := os.ReadFile(path)
 			if err == nil {
 				return addBytes(w, "database/pgsodium_root.key", 0o600, key)
 			}
@@ -172,7 +172,7 @@ func (p *DatabasePart) rootKey(ctx context.Context, print *fingerprint, w *archi
 			}
 		}
 	}
-	if print.Tables["vault.secrets"] == 0 && print.Tables["pgsodium.key"] == 0 {
+	if f.Tables["vault.secrets"] == 0 && f.Tables["pgsodium.key"] == 0 {
 		return nil
 	}
 	return t.note(vaultKeyMissing, "", "The pgsodium root key could not be read: the vault's secrets will not come back on another server.")

@@ -160,15 +160,15 @@ find database/_supabase.dump -type f | sort | xargs cat | pg_restore -d '`+fresh
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("PostgreSQL %d: rows\n%v\nwant\n%v\n%s", major, got, want, sh(t, dir, "tail -20 restore.log"))
 	}
-	var print struct {
+	var taken struct {
 		Databases map[string]struct{ Tables map[string]int64 }
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "database/fingerprint.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(b, &print); err != nil || !reflect.DeepEqual(print.Databases["postgres"].Tables, want) || len(print.Databases["_supabase"].Tables) != 2 {
-		t.Errorf("fingerprint %v, %v; want %v", print, err, want)
+	if err := json.Unmarshal(b, &taken); err != nil || !reflect.DeepEqual(taken.Databases["postgres"].Tables, want) || len(taken.Databases["_supabase"].Tables) != 2 {
+		t.Errorf("fingerprint %v, %v; want %v", taken, err, want)
 	}
 }
 

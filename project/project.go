@@ -138,7 +138,7 @@ const (
 )
 
 // sentences has a row for each code: the part and the count are filled in.
-var sentences = map[string]string{
+var sentences = map[string]string{ //nolint:gosec // no credentials, only the word
 	fileVanished:     "%s: %d files vanished before they were read; warnings.jsonl in the archive names them.",
 	fileChanged:      "%s: %d files changed while they were read; warnings.jsonl in the archive names them.",
 	fileSkipped:      "%s: %d sockets, pipes or devices were left out; warnings.jsonl in the archive names them.",

@@ -57,7 +57,7 @@ Deno.serve((r: Request) => route(r));
 	if err := os.Symlink("docker-compose.yml", filepath.Join(dir, "compose.link.yml")); err != nil {
 		return err
 	}
-	return os.MkdirAll(filepath.Join(dir, "volumes/storage"), 0o755) //nolint:gosec // as the installer does
+	return os.MkdirAll(filepath.Join(dir, "volumes/storage"), 0o755)
 }
 
 // compose returns a compose file with what a backup looks at. Old releases
@@ -96,7 +96,7 @@ volumes:
 }
 
 func writeFile(name, text string, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // as the installer does
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(name, []byte(text), mode); err != nil {

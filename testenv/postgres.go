@@ -74,11 +74,11 @@ func StartPostgres(ctx context.Context, major int, settings ...string) (*Postgre
 }
 
 func (p *Postgres) init(ctx context.Context) error {
-	if err := os.Chmod(p.dir, 0o755); err != nil { //nolint:gosec // the server is another user
+	if err := os.Chmod(p.dir, 0o755); err != nil {
 		return err
 	}
 	pw := filepath.Join(p.dir, "pw")
-	if err := os.WriteFile(pw, []byte(Password), 0o644); err != nil { //nolint:gosec // a test's password
+	if err := os.WriteFile(pw, []byte(Password), 0o644); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(p.dir, "data"), 0o700); err != nil {
@@ -129,14 +129,14 @@ func (p *Postgres) Start(ctx context.Context, settings ...string) error {
 	}, settings...) {
 		args = append(args, "-c", s)
 	}
-	p.cmd = exec.Command(filepath.Join(p.Bin, "postgres"), args...) //nolint:gosec,noctx // Stop ends it; the tools are ours
+	p.cmd = exec.Command(filepath.Join(p.Bin, "postgres"), args...) // Stop ends it
 	p.cmd.SysProcAttr = asNobody()
 	p.cmd.SysProcAttr.Pdeathsig, p.cmd.SysProcAttr.Setpgid = syscall.SIGINT, true
 	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the child has its own
+	defer log.Close()
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = log, log, p.dir
 	p.ended = make(chan struct{})
 	started := make(chan error)
@@ -186,7 +186,7 @@ func (p *Postgres) Exec(ctx context.Context, database, sql string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the statement's error counts
+	defer conn.Close(context.WithoutCancel(ctx))
 	_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
 	return err
 }
@@ -220,7 +220,7 @@ func (p *Postgres) Log() string {
 func (p *Postgres) installExtensions() error {
 	share := filepath.Join(p.Bin, "../../../../share/postgresql", strconv.Itoa(p.Major), "extension")
 	dir := filepath.Join(p.dir, share)
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the server is another user
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	files, err := fixture.ReadDir("fixture/extensions")
@@ -240,8 +240,8 @@ func copyFixture(name, to string) error {
 	if err != nil {
 		return err
 	}
-	defer src.Close()                                                     //nolint:errcheck // embedded
-	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644) //nolint:gosec // the server is another user
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

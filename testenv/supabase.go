@@ -99,7 +99,7 @@ func (s *Supabase) StorageRoot() string { return filepath.Join(s.Dir, "volumes/s
 // AddObjects uploads storage objects with the numbers from up to, not including,
 // to: files with xattrs, and their rows. Two thirds do not compress.
 func (s *Supabase) AddObjects(ctx context.Context, from, to int) error {
-	rnd := rand.New(rand.NewPCG(uint64(from), uint64(to))) //nolint:gosec // test data
+	rnd := rand.New(rand.NewPCG(uint64(from), uint64(to)))
 	var rows [][]any
 	for i := from; i < to; i++ {
 		o := object(i)
@@ -113,7 +113,7 @@ func (s *Supabase) AddObjects(ctx context.Context, from, to int) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // CopyFrom's error counts
+	defer conn.Close(context.WithoutCancel(ctx))
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"storage", "objects"}, []string{"bucket_id", "name", "version", "metadata"}, pgx.CopyFromRows(rows))
 	return err
 }
@@ -148,11 +148,11 @@ func content(rnd *rand.Rand, i int) []byte {
 
 func (s *Supabase) writeObject(o storageObject, data []byte) error {
 	dir := filepath.Join(s.StorageRoot(), "stub/stub", o.bucket, o.name)
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as the storage service does
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	file := filepath.Join(dir, o.version)
-	if err := os.WriteFile(file, data, 0o644); err != nil { //nolint:gosec // as the storage service does
+	if err := os.WriteFile(file, data, 0o644); err != nil {
 		return err
 	}
 	for k, v := range map[string]string{"user.supabase.content-type": o.mime, "user.supabase.cache-control": "max-age=3600"} {

@@ -47,7 +47,7 @@ func apiKeys(c config.Config, stderr io.Writer) ([]gateway.Key, error) {
 
 func adminKey(c config.Config, stderr io.Writer) (hash string, err error) {
 	path := filepath.Join(c.DataDir, adminKeyFile)
-	b, err := os.ReadFile(path) //nolint:gosec // in our own folder
+	b, err := os.ReadFile(path)
 	if err == nil {
 		return strings.TrimSpace(string(b)), nil
 	}

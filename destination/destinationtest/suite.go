@@ -59,7 +59,7 @@ func get(t *testing.T, s destination.Store, key string, offset, length int64) []
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // a reader
+	defer r.Close()
 	b, err := io.ReadAll(r)
 	if err != nil {
 		t.Fatal(err)

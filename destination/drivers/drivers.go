@@ -49,6 +49,7 @@ type localSettings struct {
 	Path string `yaml:"path"`
 }
 
+// Check implements [Settings].
 func (s *localSettings) Check() []string {
 	if s.Path == "" {
 		return []string{"path is missing: the folder in which archives are kept"}
@@ -56,6 +57,7 @@ func (s *localSettings) Check() []string {
 	return nil
 }
 
+// Open implements [Settings].
 func (s *localSettings) Open(c Common) (destination.Store, error) {
 	return local.Open(local.Config{Path: s.Path, MinFree: c.MinFree})
 }

@@ -201,7 +201,7 @@ func Free(path string) (int64, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", path, err)
 	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // fits for the next millennia
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // syncDirs makes the names from the object up to the root survive a power cut.
@@ -274,16 +274,15 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[destination.I
 				return ctx.Err()
 			}
 			if !d.Type().IsRegular() || !strings.HasPrefix(key, prefix) || destination.CheckKey(key) != nil {
-				return nil
+				return nil //nolint:nilerr // the next one
 			}
 			fi, err := d.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil // deleted meanwhile
-			}
-			if err != nil {
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // deleted meanwhile
+				return nil
+			case err != nil:
 				return err
-			}
-			if !yield(s.info(key, fi), nil) {
+			case !yield(s.info(key, fi), nil):
 				return fs.SkipAll
 			}
 			return nil

@@ -153,12 +153,21 @@ func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error 
 // watermillLog writes what Watermill says into zap. Its Info is chatter.
 type watermillLog struct{ l *zap.Logger }
 
+// Error implements watermill.LoggerAdapter.
 func (w watermillLog) Error(msg string, err error, f watermill.LogFields) {
 	w.l.Error(msg, append(fields(f), zap.Error(err))...)
 }
-func (w watermillLog) Info(msg string, f watermill.LogFields)  { w.l.Debug(msg, fields(f)...) }
+
+// Info implements watermill.LoggerAdapter.
+func (w watermillLog) Info(msg string, f watermill.LogFields) { w.l.Debug(msg, fields(f)...) }
+
+// Debug implements watermill.LoggerAdapter.
 func (w watermillLog) Debug(msg string, f watermill.LogFields) { w.l.Debug(msg, fields(f)...) }
-func (watermillLog) Trace(string, watermill.LogFields)         {}
+
+// Trace implements watermill.LoggerAdapter.
+func (watermillLog) Trace(string, watermill.LogFields) {}
+
+// With implements watermill.LoggerAdapter.
 func (w watermillLog) With(f watermill.LogFields) watermill.LoggerAdapter {
 	return watermillLog{w.l.With(fields(f)...)}
 }

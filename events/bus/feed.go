@@ -63,7 +63,7 @@ func (l *Log) Follow(ctx context.Context, after events.Revision, f func([]events
 			return ctx.Err()
 		case <-cc.Closed():
 			return fmt.Errorf("%w: consumer of the log closed", events.ErrUnavailable)
-		case <-lost: // heartbeats missed: the consumer resumes by itself
+		case <-lost: //nolint:errcheck // heartbeats missed: the consumer resumes by itself
 		case m := <-msgs:
 			envs, err := drain(m, msgs)
 			if err != nil {

@@ -140,6 +140,7 @@ func race(t *testing.T, log events.Log) {
 
 type counter int
 
+// Apply implements [events.State].
 func (counter) Apply(e events.Envelope) counter {
 	return counter(e.Event.(events.BackupStarted).Attempt)
 }

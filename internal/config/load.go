@@ -40,7 +40,7 @@ func Load(path string, drivers Driver) (Config, error) {
 		c.Destinations = map[string]any{"local": f.defaultLocal(c)}
 		return c, nil
 	}
-	b, err := os.ReadFile(path) //nolint:gosec // the operator's file
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return c, fmt.Errorf("configuration: %w", err)
 	}
@@ -199,6 +199,7 @@ func (f *file) unknown(n ast.Node, t reflect.Type, prefix string) {
 			}
 			f.unknown(v.Value, field.Type, prefix+key+".")
 		}
+	default: // has no keys
 	}
 }
 
@@ -247,7 +248,7 @@ func (e expander) Visit(n ast.Node) ast.Visitor {
 
 func lookup(name string) (string, error) {
 	if path, ok := strings.CutPrefix(name, "file:"); ok {
-		b, err := os.ReadFile(path) //nolint:gosec // the operator's file
+		b, err := os.ReadFile(path)
 		return strings.TrimRight(string(b), "\r\n"), err
 	}
 	v, ok := os.LookupEnv(name)

@@ -68,7 +68,7 @@ func (c *compose) merge(dir, file string) error {
 	if slices.Contains(c.files, file) {
 		return nil
 	}
-	b, err := os.ReadFile(file) //nolint:gosec // of the operator's project
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ const (
 // Types returns all types.
 func Types() []string { return []string{Full, Database, Storage, Functions, Config} }
 
-// Origins of backups.
+// OriginManual is the origin of a backup that somebody asked for.
 const OriginManual = "manual"
 
 // Create asks for a backup.

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
 )
 
 // download answers GET and HEAD /backups/:id/download.
@@ -30,15 +31,7 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if err := backup.Readable(state); err != nil {
 		return err
 	}
-	name, typ := fmt.Sprintf("%s-%s-%s.tar.gz", b.Project, b.Created.UTC().Format(time.DateOnly), b.Type), "application/gzip"
-	if b.Encrypted {
-		name, typ = name+".age", fiber.MIMEOctetStream
-	}
-	etag := `"` + b.SHA256 + `"`
-	c.Set(fiber.HeaderContentType, typ)
-	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+`"`)
-	c.Set(fiber.HeaderETag, etag)
-	c.Set(fiber.HeaderAcceptRanges, "bytes")
+	etag := describe(c, b)
 	if c.Get(fiber.HeaderIfNoneMatch) == etag {
 		return c.SendStatus(fiber.StatusNotModified)
 	}
@@ -77,6 +70,20 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	})
 	c.Context().SetBodyStream(r, int(to-from))
 	return nil
+}
+
+// describe sets the headers of an archive and returns its tag.
+func describe(c *fiber.Ctx, b catalog.Backup) (etag string) {
+	name, typ := fmt.Sprintf("%s-%s-%s.tar.gz", b.Project, b.Created.UTC().Format(time.DateOnly), b.Type), "application/gzip"
+	if b.Encrypted {
+		name, typ = name+".age", fiber.MIMEOctetStream
+	}
+	etag = `"` + b.SHA256 + `"`
+	c.Set(fiber.HeaderContentType, typ)
+	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+`"`)
+	c.Set(fiber.HeaderETag, etag)
+	c.Set(fiber.HeaderAcceptRanges, "bytes")
+	return etag
 }
 
 // parseRange reads one range of bytes (RFC 9110, 14.2). Several at a time are

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/recover"
+	recoverer "github.com/gofiber/fiber/v2/middleware/recover"
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/events"
@@ -101,7 +101,7 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
 	metrics := newMetrics(g.b.Catalog)
-	g.app.Use(requestID, g.accessLog(metrics), recover.New())
+	g.app.Use(requestID, g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)
 	g.app.Get("/metrics", metrics.handler())

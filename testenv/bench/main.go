@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // in the system's temporary folder anyhow
+	defer os.RemoveAll(dir)
 	pg, err := testenv.StartPostgres(ctx, 17, "shared_buffers=256MB")
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (b *bench) generate(ctx context.Context) error {
 	if err := b.pg.Exec(ctx, "postgres", sql); err != nil {
 		return err
 	}
-	rnd := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // test data
+	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range 100_000 {
 		dir := filepath.Join(b.dir, "files", fmt.Sprint(i%500))
 		if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -131,26 +131,26 @@ keys:
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, binary, "--config", config, "--log-level", "warn") //nolint:gosec // built beside us
+	cmd := exec.CommandContext(ctx, binary, "--config", config, "--log-level", "warn")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	for range 100 {
-		if resp, err := http.Get("http://" + listen + "/readyz"); err == nil { //nolint:noctx // on loopback
+		if resp, err := http.Get("http://" + listen + "/readyz"); err == nil {
 			_ = resp.Body.Close() // empty
 			if resp.StatusCode == http.StatusOK {
 				return cmd, nil
 			}
 		}
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the daemon has no other sign
+		time.Sleep(100 * time.Millisecond)
 	}
 	return nil, errors.New("holdfastd is not ready")
 }
 
 // backup makes a backup through REST and returns its size.
 func backup(project string) (int64, error) {
-	req, err := http.NewRequest(http.MethodPost, "http://"+listen+"/api/v1/backups", strings.NewReader(`{"projectId":"`+project+`"}`)) //nolint:noctx // on loopback
+	req, err := http.NewRequest(http.MethodPost, "http://"+listen+"/api/v1/backups", strings.NewReader(`{"projectId":"`+project+`"}`))
 	if err != nil {
 		return 0, err
 	}
@@ -160,7 +160,7 @@ func backup(project string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusCreated {
 		return 0, fmt.Errorf("%d %s %w", resp.StatusCode, body, err)
@@ -186,9 +186,9 @@ func best(f func() error) (float64, error) {
 }
 
 func (b *bench) sh(ctx context.Context, script string) error {
-	cmd := exec.CommandContext(ctx, "sh", "-ec", script) //nolint:gosec // our own scripts
+	cmd := exec.CommandContext(ctx, "sh", "-ec", script)
 	cmd.Dir = b.dir
-	cmd.Env = append(os.Environ(), "PATH="+b.pg.Bin+":"+os.Getenv("PATH"), "RESTIC_PASSWORD=x") //nolint:forbidigo // of the tools
+	cmd.Env = append(os.Environ(), "PATH="+b.pg.Bin+":"+os.Getenv("PATH"), "RESTIC_PASSWORD=x")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", script, err, out)
 	}

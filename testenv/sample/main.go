@@ -73,12 +73,12 @@ func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n"
 
 // serve runs the daemon until ctx ends.
 func serve(ctx context.Context, binary, config, logFile, key string) error {
-	log, err := os.Create(logFile) //nolint:gosec // in our own folder
+	log, err := os.Create(logFile)
 	if err != nil {
 		return err
 	}
-	defer log.Close()                                           //nolint:errcheck // the daemon has its own
-	cmd := exec.CommandContext(ctx, binary, "--config", config) //nolint:gosec // built beside us
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, binary, "--config", config)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -123,6 +123,6 @@ func ready(ctx context.Context) bool {
 	if err != nil {
 		return ctx.Err() != nil
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
 }

@@ -40,11 +40,11 @@ func columns(f catalog.Filter) where {
 		}
 	}
 	if f.Only != nil {
-		only := make([]any, len(f.Only))
-		for i, p := range f.Only {
-			only[i] = p
+		only := []any{""} // no project has an empty id
+		for _, p := range f.Only {
+			only = append(only, p)
 		}
-		w.add("project IN (?"+strings.Repeat(", ?", len(only))+")", append(only, "")...) // no project has an empty id
+		w.add("project IN (?"+strings.Repeat(", ?", len(f.Only))+")", only...)
 	}
 	return w
 }
