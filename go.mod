@@ -22,6 +22,7 @@ replace github.com/holdfast-dev/holdfast/services/gateway => ./services/gateway
 
 require (
 	filippo.io/age v1.3.2
+	github.com/holdfast-dev/holdfast/archive v0.0.0
 	github.com/holdfast-dev/holdfast/destination v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/events v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/events/bus v0.0.0-00010101000000-000000000000
@@ -50,7 +51,6 @@ require (
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/holdfast-dev/holdfast/archive v0.0.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
