@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -28,10 +29,11 @@ import (
 const (
 	listen = "127.0.0.1:18080"
 	key    = "sk_live_benchbenchbenchbenchbenchbench01"
-	rounds = 3 // of each; the best counts
+	rounds = 2 // of each; the best counts
 )
 
 func main() {
+	runtime.LockOSThread() // Pdeathsig is sent when the thread ends that started the child
 	if err := run(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -132,6 +134,7 @@ keys:
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, binary, "--config", config, "--log-level", "warn")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // should the bench be killed
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
