@@ -29,6 +29,7 @@ type members struct {
 // member is one gzip member on its way.
 type member struct {
 	in   []byte
+	cuts []int // places in in where another kind of data may begin, ascending
 	out  bytes.Buffer
 	done chan struct{} // gets a value when out is ready
 	cut  chan struct{} // closed when everything before it is written, if not nil
@@ -63,6 +64,14 @@ func (m *members) Write(p []byte) (int, error) {
 		}
 	}
 	return n, m.failed()
+}
+
+// mark says that what follows is of another kind: the content of a file after its
+// head, or the next head.
+func (m *members) mark() {
+	if m.cur != nil {
+		m.cur.cuts = append(m.cur.cuts, len(m.cur.in))
+	}
 }
 
 func (m *members) submit() {
@@ -114,16 +123,30 @@ func (m *members) emit() {
 			m.offset, m.err = m.offset+int64(n), err
 			m.mu.Unlock()
 		}
-		b.in = b.in[:0]
+		b.in, b.cuts = b.in[:0], b.cuts[:0]
 		b.out.Reset()
 		m.free <- b
 	}
 }
 
+// Levels of compression. What shrinks well, such as JSON with the same keys in
+// every row, costs little time to squeeze harder and then becomes a quarter
+// smaller; UUIDs and hashes would only cost time.
+const (
+	usualLevel  = 2
+	strongLevel = 5
+	strongBelow = 5 // a member after one that shrank to a fifth is squeezed harder
+)
+
 func (m *members) compress() {
-	z, _ := flate.NewWriter(nil, flate.BestSpeed) // a valid level has no error
+	usual, _ := flate.NewWriter(nil, usualLevel) // a valid level has no error
+	strong, _ := flate.NewWriter(nil, strongLevel)
+	z := usual
 	for b := range m.work {
-		deflate(&b.out, z, b.in)
+		deflate(&b.out, z, b.in, b.cuts)
+		if z = usual; b.out.Len()*strongBelow < len(b.in) {
+			z = strong
+		}
 		b.done <- struct{}{}
 	}
 }
@@ -131,20 +154,26 @@ func (m *members) compress() {
 var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 
 // deflate writes one gzip member with the content of in. Stretches that would
-// not become smaller are stored as they are, which costs next to no time.
-func deflate(out *bytes.Buffer, z *flate.Writer, in []byte) {
+// not become smaller are stored as they are, which costs next to no time. Both
+// kinds may only change at a cut, or at every chunk after one.
+func deflate(out *bytes.Buffer, z *flate.Writer, in []byte, cuts []int) {
 	out.Write(gzipHeader)
-	for rest := in; len(rest) > 0; {
-		n, squeeze := stretch(rest)
-		if squeeze {
-			z.Reset(out) // an empty window: it must not refer to what was stored
-			_, _ = z.Write(rest[:n])
-			_ = z.Flush() // ends on a byte; a bytes.Buffer has no errors
-		} else {
-			store(out, rest[:n])
+	begin, squeeze := 0, true
+	for at := 0; at < len(in); {
+		for len(cuts) > 0 && cuts[0] <= at {
+			cuts = cuts[1:]
 		}
-		rest = rest[n:]
+		end := min(at+chunk, len(in))
+		if len(cuts) > 0 {
+			end = min(end, cuts[0])
+		}
+		if p := promising(in[at:end]); p != squeeze {
+			block(out, z, in[begin:at], squeeze)
+			begin, squeeze = at, p
+		}
+		at = end
 	}
+	block(out, z, in[begin:], squeeze)
 	out.Write([]byte{3, 0}) // the last block: empty
 	var tail [8]byte
 	binary.LittleEndian.PutUint32(tail[:], crc32.ChecksumIEEE(in))
@@ -153,30 +182,34 @@ func deflate(out *bytes.Buffer, z *flate.Writer, in []byte) {
 }
 
 const (
-	chunk  = 32 << 10 // what is stored or squeezed as one
-	sample = 4 << 10  // of a chunk, looked at to decide which
+	chunk  = 16 << 10 // what is stored or squeezed as one
+	sample = 2 << 10  // of a chunk, looked at to decide which
 
 	// compressible is the estimate from which on squeezing pays, see
 	// [compress.Estimate].
 	compressible = 0.02
 )
 
-// stretch returns the length of the first run of chunks of b that are to be
-// treated alike, and how.
-func stretch(b []byte) (n int, squeeze bool) {
-	squeeze = promising(b)
-	for n < len(b) && (n == 0 || promising(b[n:]) == squeeze) {
-		n += min(chunk, len(b)-n)
-	}
-	return n, squeeze
-}
-
+// promising estimates from the middle of b, since the front of a file is often a
+// header, whether b would become smaller.
 func promising(b []byte) bool {
-	b = b[:min(len(b), chunk)]
-	if len(b) > 3*sample { // from the middle: headers of images and tar entries lie in front
+	if len(b) > 2*sample {
 		b = b[len(b)/2 : len(b)/2+sample]
 	}
 	return len(b) < 512 || compress.Estimate(b) > compressible
+}
+
+// block writes b squeezed, or stored.
+func block(out *bytes.Buffer, z *flate.Writer, b []byte, squeeze bool) {
+	switch {
+	case len(b) == 0:
+	case squeeze:
+		z.Reset(out) // an empty window: it must not refer to what was stored
+		_, _ = z.Write(b)
+		_ = z.Flush() // ends on a byte; a bytes.Buffer has no errors
+	default:
+		store(out, b)
+	}
 }
 
 // store writes b as stored deflate blocks (RFC 1951, 3.2.4).

@@ -125,6 +125,8 @@ func (w *Writer) Add(e Entry, content io.Reader) error {
 // content copies size bytes and returns their sum.
 func (w *Writer) content(size int64, r io.Reader) (string, error) {
 	h := sha256.New()
+	w.gz.mark()
+	defer w.gz.mark()
 	var short error
 	for left := size; left > 0; {
 		b := w.buf[:min(left, int64(len(w.buf)))]
