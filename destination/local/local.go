@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"iter"
@@ -124,15 +125,14 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader) (destination.I
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return destination.Info{}, err
 	}
-	sent := sha256.New()
-	if _, err := io.CopyBuffer(&guarded{ctx: ctx, s: s, f: f}, io.TeeReader(r, sent), make([]byte, 256<<10)); err != nil {
+	g := &guarded{ctx: ctx, s: s, f: f, sum: sha256.New()}
+	if _, err := io.CopyBuffer(g, onlyReader{r}, make([]byte, 256<<10)); err != nil {
 		return destination.Info{}, err
 	}
 	if err := f.Sync(); err != nil {
 		return destination.Info{}, err
 	}
-	size, err := readBack(f, sent)
-	if err != nil {
+	if err := g.readBack(); err != nil {
 		return destination.Info{}, err
 	}
 	if err := s.root.Link(tmp, key); err != nil {
@@ -141,46 +141,61 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader) (destination.I
 	if err := s.syncDirs(key); err != nil {
 		return destination.Info{}, err
 	}
-	return destination.Info{Key: key, Path: s.show(key), Size: size, SHA256: hex.EncodeToString(sent.Sum(nil))}, nil
-}
-
-// readBack compares what lies in the file with what was sent.
-func readBack(f *os.File, sent hash.Hash) (int64, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	h := sha256.New()
-	n, err := io.CopyBuffer(h, onlyReader{f}, make([]byte, 256<<10))
-	if err != nil {
-		return 0, err
-	}
-	if hex.EncodeToString(h.Sum(nil)) != hex.EncodeToString(sent.Sum(nil)) {
-		return 0, errors.New("the file read back differs from what was written; check the disk")
-	}
-	return n, nil
+	return destination.Info{Key: key, Path: s.show(key), Size: g.size, SHA256: hex.EncodeToString(g.sum.Sum(nil))}, nil
 }
 
 type onlyReader struct{ io.Reader } // keeps io.CopyBuffer from choosing its own buffer
 
-// guarded writes to f and looks at the free space every mebibyte.
+// guarded writes to f, notes the sums of what it writes and looks at the free
+// space every few mebibytes.
 type guarded struct {
 	ctx  context.Context //nolint:containedctx // lives for one Put
 	s    *Store
 	f    *os.File
-	left int64 // bytes until the next look
+	size int64     // written so far
+	sum  hash.Hash // SHA-256
+	crc  uint32    // CRC-32C, which costs next to nothing to compute again
+	seen int64     // size at the last look
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// lookEvery is how many bytes are written between two looks at the free space.
+const lookEvery = 4 << 20
 
 func (g *guarded) Write(p []byte) (int, error) {
 	if err := g.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if g.left -= int64(len(p)); g.left < 0 {
-		g.left = 1 << 20
+	if g.size-g.seen >= lookEvery {
 		if err := g.s.room(); err != nil {
 			return 0, err
 		}
+		// Lets the disk begin now, so that there is little left to sync at the end.
+		_ = unix.SyncFileRange(int(g.f.Fd()), g.seen, g.size-g.seen, unix.SYNC_FILE_RANGE_WRITE) // not every file system can
+		g.seen = g.size
 	}
-	return g.f.Write(p)
+	n, err := g.f.Write(p)
+	g.sum.Write(p[:n])
+	g.crc = crc32.Update(g.crc, castagnoli, p[:n])
+	g.size += int64(n)
+	return n, err
+}
+
+// readBack compares what the file system returns with what was written.
+func (g *guarded) readBack() error {
+	if _, err := g.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	back := crc32.New(castagnoli)
+	n, err := io.CopyBuffer(back, onlyReader{g.f}, make([]byte, 256<<10))
+	if err != nil {
+		return err
+	}
+	if n != g.size || back.Sum32() != g.crc {
+		return errors.New("the file read back differs from what was written; check the disk")
+	}
+	return nil
 }
 
 // room returns ErrNoSpace when less than minFree is free.
