@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -186,12 +185,10 @@ func TestUnreadableFilesFailTheBackup(t *testing.T) {
 		if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		runtime.LockOSThread() // the user is the thread's
-		defer runtime.UnlockOSThread()
-		if err := unix.Setfsuid(65534); err != nil {
+		if err := syscall.Seteuid(65534); err != nil { // of all threads
 			t.Fatal(err)
 		}
-		defer func() { _ = unix.Setfsuid(0) }()
+		defer func() { _ = syscall.Seteuid(0) }()
 	}
 	_, _, err := dump(t, project.Project{Parts: []project.Part{&project.FunctionsPart{Path: dir}}})
 	wantSentence(t, err, "functions", "may not read")

@@ -24,7 +24,7 @@ func (p *FunctionsPart) Dump(ctx context.Context, _ *Session, w *archive.Writer)
 		return nil, err
 	}
 	defer t.close()
-	if err := t.walk(ctx, ".", func(string, bool) (bool, bool) { return true, true }); err != nil {
+	if err := t.walk(ctx, func(string, bool) (bool, bool) { return true, true }); err != nil {
 		return nil, err
 	}
 	return t.t.warnings(), nil
@@ -60,7 +60,7 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 	}
 	defer t.close()
 	used := map[string]bool{}
-	if err := t.walk(ctx, ".", func(name string, dir bool) (take, enter bool) { return p.keep(name, dir, used) }); err != nil {
+	if err := t.walk(ctx, func(name string, dir bool) (take, enter bool) { return p.keep(name, dir, used) }); err != nil {
 		return nil, err
 	}
 	for _, pattern := range p.Include {

@@ -2,14 +2,13 @@ package project
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -43,7 +42,7 @@ func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) (
 	if supabase {
 		err = p.objects(ctx, s, t)
 	} else {
-		err = t.walk(ctx, ".", func(string, bool) (bool, bool) { return true, true })
+		err = t.walk(ctx, func(string, bool) (bool, bool) { return true, true })
 	}
 	if err != nil {
 		return nil, err
@@ -74,6 +73,9 @@ func (p *StoragePart) objects(ctx context.Context, s *Session, t *tree) error {
 	}
 	if _, err := s.tx.Exec(ctx, "CLOSE objects"); err != nil {
 		return wrapSQL(err)
+	}
+	if err := t.flush(ctx); err != nil {
+		return err
 	}
 	if o.rows > 0 && o.files == 0 {
 		return fail(nil, "The database lists %d storage objects, but not one of them has a file; check storage.path and the tenant folder %s, or whether the storage service keeps its files on S3.", o.rows, o.base)
@@ -110,45 +112,26 @@ func (o *objectWriter) fetch(ctx context.Context, s *Session) (int, error) {
 	return len(objects), nil
 }
 
+// add writes the file of a version of an object. Its name depends on the settings
+// that the storage service had when it was uploaded; one that leads out of the
+// folder has no file.
 func (o *objectWriter) add(bucket, name, version string) error {
 	o.rows++
-	file, err := o.find(path.Join(o.base, bucket, name), version)
-	if err != nil {
-		return err
-	}
-	if file == "" {
-		return o.t.t.note(fileVanished, path.Join(bucket, name), "The object %s/%s has no file; it was deleted or overwritten while the backup ran, or is dangling.", bucket, name)
-	}
-	o.files++
-	if err := o.enter(path.Dir(file)); err != nil {
-		return err
-	}
-	return o.t.add(file)
-}
-
-// find returns where a version of an object lies: the file's name depends on the
-// settings that the storage service had when it was uploaded. A name that leads
-// out of the folder has no file.
-func (o *objectWriter) find(name, version string) (string, error) {
-	candidates := []string{name}
+	whole := path.Join(o.base, bucket, name)
+	candidates := []string{whole}
 	if version != "" {
-		candidates = []string{path.Join(name, version), name + "-$v-" + version}
+		candidates = []string{path.Join(whole, version), whole + "-$v-" + version}
 	}
-	for _, c := range candidates {
-		if !strings.HasPrefix(c, o.base+"/") {
-			continue
-		}
-		var st unix.Stat_t
-		err := unix.Fstatat(int(o.t.root.Fd()), c, &st, unix.AT_SYMLINK_NOFOLLOW)
-		switch {
-		case err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG:
-			return c, nil
-		case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		default:
-			return "", o.t.trouble(c, err)
-		}
-	}
-	return "", nil
+	return o.t.submit(thing{
+		names: slices.DeleteFunc(candidates, func(c string) bool { return !strings.HasPrefix(c, o.base+"/") }), objects: true,
+		found: func(file string) error {
+			o.files++
+			return o.enter(path.Dir(file))
+		},
+		missing: func() error {
+			return o.t.t.note(fileVanished, path.Join(bucket, name), "The object %s/%s has no file; it was deleted or overwritten while the backup ran, or is dangling.", bucket, name)
+		},
+	})
 }
 
 // enter writes the folders that lead to the next file and are new.
@@ -159,7 +142,7 @@ func (o *objectWriter) enter(dir string) error {
 		same++
 	}
 	for i := same; i < len(parts); i++ {
-		if err := o.t.addDir(strings.Join(parts[:i+1], "/")); err != nil {
+		if err := o.t.writeDir(strings.Join(parts[:i+1], "/")); err != nil {
 			return err
 		}
 	}

@@ -17,12 +17,14 @@ import (
 )
 
 // tree writes things below one folder into an archive. Names are relative to
-// the folder; no link is ever followed out of it.
+// the folder; no link is ever followed out of it. What is to be written is read
+// ahead, see [ahead].
 type tree struct {
-	part string
-	root *os.File
-	w    *archive.Writer
-	t    *tally
+	part  string
+	root  *os.File
+	w     *archive.Writer
+	t     *tally
+	ahead ahead
 }
 
 // openTree opens a folder. A folder that is not there is an error: an empty
@@ -37,10 +39,16 @@ func openTree(part, folder string, w *archive.Writer) (*tree, error) {
 	case err != nil:
 		return nil, fail(err, "The folder of the part %s cannot be opened.", part)
 	}
-	return &tree{part: part, root: f, w: w, t: newTally(part, w)}, nil
+	t := &tree{part: part, root: f, w: w, t: newTally(part, w)}
+	t.ahead.start(t)
+	return t, nil
 }
 
-func (t *tree) close() { _ = t.root.Close() } // opened for reading
+// close ends the reading ahead. What was not written by then is given up.
+func (t *tree) close() {
+	t.ahead.stop()
+	_ = t.root.Close() // opened for reading
+}
 
 // open opens a file or folder below the root without following any link.
 func (t *tree) open(name string, flags uint64) (*os.File, error) {
@@ -57,28 +65,10 @@ func (t *tree) open(name string, flags uint64) (*os.File, error) {
 	}
 }
 
-// add writes what lies at name. What is not there any more is a warning; what
-// cannot be read is an error.
-func (t *tree) add(name string) error {
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(t.root.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return t.trouble(name, err)
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return t.addFile(name)
-	case unix.S_IFDIR:
-		return t.addDir(name)
-	case unix.S_IFLNK:
-		return t.addLink(name, &st)
-	}
-	return t.t.note(fileSkipped, name, "%s is a socket, pipe or device and was left out.", name)
-}
-
 // trouble decides what an error of the system means for the backup.
 func (t *tree) trouble(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return t.t.note(fileVanished, name, "%s was not there any more when it was to be read.", name)
+	if gone(err) {
+		return t.vanished(name)
 	}
 	why := "it cannot be read"
 	switch {
@@ -92,70 +82,8 @@ func (t *tree) trouble(name string, err error) error {
 	return fail(fmt.Errorf("%s: %w", name, err), "A file of the part %s cannot be backed up: %s. The log of the worker names it.", t.part, why)
 }
 
-func (t *tree) addFile(name string) error {
-	f, err := t.open(name, unix.O_RDONLY)
-	if err != nil {
-		return t.trouble(name, err)
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	e, err := t.entry(name, f)
-	if err != nil {
-		return t.trouble(name, err)
-	}
-	e.Kind = archive.File
-	err = t.w.Add(e, reading{f})
-	var bad readError
-	switch {
-	case errors.Is(err, archive.ErrShort):
-		return t.t.note(fileChanged, name, "%s became shorter while it was read; it is filled up with zeros.", name)
-	case errors.As(err, &bad):
-		return t.trouble(name, bad.error)
-	}
-	return err
-}
-
-// reading marks errors of the file, to tell them from those of the archive.
-type reading struct{ io.Reader }
-
-type readError struct{ error }
-
-func (e readError) Unwrap() error { return e.error }
-
-func (r reading) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = readError{err}
-	}
-	return n, err
-}
-
-func (t *tree) addDir(name string) error {
-	f, err := t.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return t.trouble(name, err)
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	e, err := t.entry(name, f)
-	if err != nil {
-		return t.trouble(name, err)
-	}
-	e.Kind, e.Size = archive.Dir, 0
-	return t.w.Add(e, nil)
-}
-
-func (t *tree) addLink(name string, st *unix.Stat_t) error {
-	b := make([]byte, 4097)
-	n, err := unix.Readlinkat(int(t.root.Fd()), name, b)
-	if err != nil {
-		return t.trouble(name, err)
-	}
-	e := entryOf(t.part, name, st)
-	e.Kind, e.Size, e.Target = archive.Link, 0, string(b[:n])
-	err = t.w.Add(e, nil)
-	if errors.Is(err, archive.ErrUnsafe) {
-		return t.t.note(linkSkipped, name, "%s is a symbolic link to %q, which is not inside of the part; it was left out.", name, e.Target)
-	}
-	return err
+func (t *tree) vanished(name string) error {
+	return t.t.note(fileVanished, name, "%s was not there any more when it was to be read.", name)
 }
 
 // entry describes an open file or folder.
@@ -227,9 +155,16 @@ func xattr(fd int, name string) (string, error) {
 	return string(v[:n]), nil
 }
 
-// walk writes everything below name that keep wants, folders before what they
+// walk writes everything below the root that keep wants, folders before what they
 // hold. keep also decides whether a folder is entered.
-func (t *tree) walk(ctx context.Context, name string, keep func(name string, dir bool) (take, enter bool)) error {
+func (t *tree) walk(ctx context.Context, keep func(name string, dir bool) (take, enter bool)) error {
+	if err := t.walkBelow(ctx, ".", keep); err != nil {
+		return err
+	}
+	return t.flush(ctx)
+}
+
+func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string, dir bool) (take, enter bool)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -262,7 +197,7 @@ func (t *tree) visit(ctx context.Context, name string, dir bool, keep func(strin
 		}
 	}
 	if dir && enter {
-		return t.walk(ctx, name, keep)
+		return t.walkBelow(ctx, name, keep)
 	}
 	return ctx.Err()
 }
