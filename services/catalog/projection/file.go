@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
@@ -40,10 +41,13 @@ CREATE INDEX by_sd ON backups (status, destination, created, id);
 CREATE INDEX by_psd ON backups (project, status, destination, created, id);
 `
 
+// escape makes the path of a file out of a name in which a URI would end early.
+var escape = strings.NewReplacer("%", "%25", "#", "%23", "?", "%3f")
+
 // openFile opens or makes a file. A power cut may cost the newest transactions,
 // never the file: they come again from the log.
 func openFile(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(10000)&_pragma=cache_size(-4000)&_txlock=immediate")
+	db, err := sql.Open("sqlite", "file:"+escape.Replace(path)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(10000)&_pragma=cache_size(-4000)&_txlock=immediate")
 	if err != nil {
 		return nil, err
 	}

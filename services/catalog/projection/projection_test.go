@@ -66,7 +66,7 @@ var (
 
 func TestABackupsLife(t *testing.T) {
 	log := &eventstest.Log{Name: "one"}
-	p, stop := run(t, filepath.Join(t.TempDir(), "c.db"), log)
+	p, stop := run(t, filepath.Join(t.TempDir(), "100%#?.db"), log)
 	defer stop()
 	if _, err := log.Append(t.Context(), events.ProjectAggregate("p"), 0, events.ProjectRegistered{Name: "P"}, events.Cause{}); err != nil {
 		t.Fatal(err)
