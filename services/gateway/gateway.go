@@ -101,7 +101,7 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
 	metrics := newMetrics(g.b.Catalog)
-	g.app.Use(requestID, g.accessLog(metrics), recoverer.New())
+	g.app.Use(g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)
 	g.app.Get("/metrics", metrics.handler())

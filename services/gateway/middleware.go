@@ -15,26 +15,25 @@ const localRequestID = "request_id"
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// requestID takes over a client's id of a request, or makes one.
-func requestID(c *fiber.Ctx) error {
+// requestIDOf returns the id of a request: the client's, if it has a good one, or
+// one that is made the first time.
+func requestIDOf(c *fiber.Ctx) string {
+	if id, ok := c.Locals(localRequestID).(string); ok {
+		return id
+	}
 	id := c.Get(fiber.HeaderXRequestID)
 	if !goodRequestID.MatchString(id) {
 		id = uuid.NewString()
 	}
 	c.Locals(localRequestID, id)
 	c.Set(fiber.HeaderXRequestID, id)
-	return c.Next()
-}
-
-func requestIDOf(c *fiber.Ctx) string {
-	id, _ := c.Locals(localRequestID).(string)
 	return id
 }
 
 // accessLog writes a line for each request, apart from those of monitoring.
 func (g *Gateway) accessLog(m *metrics) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		begin := time.Now()
+		begin, id := time.Now(), requestIDOf(c)
 		if err := c.Next(); err != nil {
 			if err := g.answerError(c, err); err != nil {
 				return err
@@ -47,7 +46,7 @@ func (g *Gateway) accessLog(m *metrics) fiber.Handler {
 			return nil
 		}
 		g.cfg.Logger.Info("request", zap.String("method", c.Method()), zap.String("path", c.Path()), zap.Int("status", status),
-			logging.Duration(time.Since(begin)), zap.String("request_id", requestIDOf(c)), zap.String("key", keyOf(c).Name), zap.String("remote", c.IP()))
+			logging.Duration(time.Since(begin)), zap.String("request_id", id), zap.String("key", keyOf(c).Name), zap.String("remote", c.IP()))
 		return nil
 	}
 }
