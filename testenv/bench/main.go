@@ -1,27 +1,24 @@
 // Command bench measures holdfastd beside its rivals, all in one run, on data that
-// it generates: a database of about 1 GB, then 100,000 files. Its one argument is
-// the holdfastd to measure.
+// it generates: a database of about 1 GB, then 100,000 files, each times the
+// second argument. The first argument is the holdfastd to measure.
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-dev/holdfast/testenv"
 )
@@ -41,13 +38,18 @@ func main() {
 }
 
 type bench struct {
-	dir string
-	pg  *testenv.Postgres
+	dir   string
+	pg    *testenv.Postgres
+	scale int
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: bench HOLDFASTD")
+	if len(args) != 2 {
+		return errors.New("usage: bench HOLDFASTD SCALE")
+	}
+	scale, err := strconv.Atoi(args[1])
+	if err != nil || scale < 1 {
+		return fmt.Errorf("the scale must be a number from 1 on, not %q", args[1])
 	}
 	dir, err := os.MkdirTemp("", "holdfast-bench")
 	if err != nil {
@@ -59,8 +61,8 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer pg.Stop()
-	b := &bench{dir: dir, pg: pg}
-	say("generating a database and 100,000 files …")
+	b := &bench{dir: dir, pg: pg, scale: scale}
+	say("generating a database of about %d GB and %d files …", scale, scale*filesPerScale)
 	if err := b.generate(ctx); err != nil {
 		return err
 	}
@@ -72,51 +74,20 @@ func run(ctx context.Context, args []string) error {
 		_ = d.Process.Signal(syscall.SIGTERM) // it may have ended
 		_ = d.Wait()
 	}()
-	if err := b.database(ctx); err != nil {
-		return err
+	for _, row := range []func(context.Context) error{b.database, b.files} {
+		if err := row(ctx); err != nil {
+			return err
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Process.Pid))
+		if err != nil {
+			return err
+		}
+		say("%-52s %s (budget <= 131072 kB)", "peak memory of holdfastd so far", regexp.MustCompile(`VmHWM:\s+(.*)`).FindSubmatch(status)[1])
 	}
-	if err := b.files(ctx); err != nil {
-		return err
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Process.Pid))
-	if err != nil {
-		return err
-	}
-	say("peak memory of holdfastd: %s (budget 131072 kB)", regexp.MustCompile(`VmHWM:\s+(.*)`).FindSubmatch(status)[1])
 	return nil
 }
 
 func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
-
-func (b *bench) generate(ctx context.Context) error {
-	const sql = `CREATE TABLE events AS SELECT n AS id, md5(n::text) AS token, now() - n * interval '1 second' AS at, n % 977 AS kind,
- 'user' || n % 50000 || '@example.test' AS email, jsonb_build_object('n', n, 'tags', ARRAY[n % 7, n % 11], 'note', repeat(chr(97 + n % 26), 60)) AS data
- FROM generate_series(1, 4000000) n; ANALYZE`
-	if err := b.pg.Exec(ctx, "postgres", sql); err != nil {
-		return err
-	}
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 100_000 {
-		dir := filepath.Join(b.dir, "files", fmt.Sprint(i%500))
-		if err := os.MkdirAll(dir, 0o750); err != nil {
-			return err
-		}
-		data := bytes.Repeat([]byte("the quick brown fox "), 1150)
-		if i%3 != 0 {
-			for k := range data {
-				data[k] = byte(rnd.Uint32())
-			}
-		}
-		name := filepath.Join(dir, fmt.Sprint(i))
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			return err
-		}
-		if err := errors.Join(unix.Setxattr(name, "user.supabase.content-type", []byte("image/png"), 0), unix.Setxattr(name, "user.supabase.cache-control", []byte("no-cache"), 0)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func (b *bench) daemon(ctx context.Context, binary string) (*exec.Cmd, error) {
 	config := filepath.Join(b.dir, "holdfast.yaml")
@@ -198,7 +169,10 @@ func (b *bench) sh(ctx context.Context, script string) error {
 	return nil
 }
 
-func (b *bench) table(ctx context.Context, title string, project string, rivals map[string]string) error {
+// rival is another way to do the same.
+type rival struct{ name, script string }
+
+func (b *bench) table(ctx context.Context, title string, project string, rivals ...rival) error {
 	say("\n%s", title)
 	var size int64
 	ours, err := best(func() (err error) {
@@ -209,33 +183,35 @@ func (b *bench) table(ctx context.Context, title string, project string, rivals 
 		return err
 	}
 	say("%-52s %6.2f s  %5d MB", "holdfastd, REST to stored archive", ours, size/1e6)
-	for name, script := range rivals {
-		theirs, err := best(func() error { return b.sh(ctx, script) })
+	for _, r := range rivals {
+		theirs, err := best(func() error { return b.sh(ctx, r.script) })
 		if err != nil {
 			return err
 		}
-		say("%-52s %6.2f s  ratio %.2f", name, theirs, ours/theirs)
+		say("%-52s %6.2f s  ratio %.2f", r.name, theirs, ours/theirs)
 	}
 	return nil
 }
 
 func (b *bench) database(ctx context.Context) error {
 	dsn := "'" + b.pg.URL("postgres") + "'"
-	err := b.table(ctx, "dump of a database", "database", map[string]string{
-		"pg_dump -Fc -Z0 >/dev/null (budget <= 1.35)":      "pg_dump -Fc -Z0 " + dsn + " >/dev/null",
-		"pg_dump -Fc (budget <= 0.33)":                     "pg_dump -Fc " + dsn + " >fc",
-		"pg_dump | gzip":                                   "pg_dump " + dsn + " | gzip >gz",
-		"pg_dump -Fc -Z0 | restic --stdin (budget <= .65)": "rm -rf r; restic init -q -r r; pg_dump -Fc -Z0 " + dsn + " | restic -q -r r backup --stdin",
-	})
-	if fi, serr := os.Stat(filepath.Join(b.dir, "fc")); serr == nil {
-		say("size of pg_dump -Fc: %d MB", fi.Size()/1e6)
+	err := b.table(ctx, "dump of a database", "database",
+		rival{"pg_dump -Fc -Z0 >/dev/null (budget <= 1.35)", "pg_dump -Fc -Z0 " + dsn + " >/dev/null"},
+		rival{"pg_dump -Fc (budget <= 0.33)", "pg_dump -Fc " + dsn + " >fc"},
+		rival{"pg_dump | gzip", "pg_dump " + dsn + " | gzip >gz"},
+		rival{"pg_dump -Fc -Z0 | restic --stdin (budget <= .65)", "rm -rf r; restic init -q -r r; pg_dump -Fc -Z0 " + dsn + " | restic -q -r r backup --stdin"},
+	)
+	for _, name := range []string{"fc", "gz"} {
+		if fi, serr := os.Stat(filepath.Join(b.dir, name)); serr == nil {
+			say("size of %s: %d MB", map[string]string{"fc": "pg_dump -Fc", "gz": "pg_dump | gzip"}[name], fi.Size()/1e6)
+		}
 	}
 	return err
 }
 
 func (b *bench) files(ctx context.Context) error {
-	return b.table(ctx, "100,000 files with xattrs, warm", "files", map[string]string{
-		"tar --xattrs | pigz -1 (budget <= 0.40)":   "tar --xattrs -C files -c . | pigz -1 >tgz",
-		"restic, empty repository (budget <= 0.65)": "rm -rf r; restic init -q -r r; restic -q -r r backup files",
-	})
+	return b.table(ctx, "files with xattrs, warm", "files",
+		rival{"tar --xattrs | pigz -1 (budget <= 0.40)", "tar --xattrs -C files -c . | pigz -1 >tgz"},
+		rival{"restic, empty repository (budget <= 0.65)", "rm -rf r; restic init -q -r r; restic -q -r r backup files"},
+	)
 }

@@ -1,6 +1,7 @@
 // Command sample starts a sample project, with a PostgreSQL of its own, and a
 // holdfastd that backs it up. It prints what to try and stops everything on
-// Ctrl-C. Its one argument is the holdfastd to start.
+// Ctrl-C. Its first argument is the holdfastd to start, its second, if there is
+// one, the address to listen on.
 package main
 
 import (
@@ -20,8 +21,6 @@ import (
 	"github.com/holdfast-dev/holdfast/testenv"
 )
 
-const listen = "127.0.0.1:8080"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -32,9 +31,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: sample HOLDFASTD")
+	if len(args) < 1 || len(args) > 2 {
+		return errors.New("usage: sample HOLDFASTD [HOST:PORT]")
 	}
+	listen := append(args, "127.0.0.1:8080")[1]
 	dir, err := filepath.Abs("sample")
 	if err != nil {
 		return err
@@ -66,13 +66,13 @@ keys:
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return serve(ctx, args[0], config, filepath.Join(dir, "holdfastd.log"), key)
+	return serve(ctx, args[0], config, listen, filepath.Join(dir, "holdfastd.log"), key)
 }
 
 func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
 // serve runs the daemon until ctx ends.
-func serve(ctx context.Context, binary, config, logFile, key string) error {
+func serve(ctx context.Context, binary, config, listen, logFile, key string) error {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func serve(ctx context.Context, binary, config, logFile, key string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for !ready(ctx) {
+	for !ready(ctx, listen) {
 		select {
 		case err := <-ended:
 			return fmt.Errorf("holdfastd ended (%w); see %s", err, logFile)
@@ -114,7 +114,7 @@ Ctrl-C stops everything.`, listen, key, logFile)
 	return fmt.Errorf("holdfastd ended (%w); see %s", err, logFile)
 }
 
-func ready(ctx context.Context) bool {
+func ready(ctx context.Context, listen string) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/readyz", http.NoBody)
 	if err != nil {
 		return false
