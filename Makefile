@@ -33,7 +33,7 @@ $(GOLANGCI):
 
 .PHONY: race
 race: deps ## Test what runs side by side with the race detector
-	go test -race -timeout 20m ./events/... ./archive/... ./destination/... ./services/backup/... ./services/catalog/... ./services/gateway/... ./internal/...
+	go test -race -timeout 20m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/catalog/... ./services/gateway/... ./internal/... ./project/...
 
 .PHONY: e2e
 e2e: deps ## Test the real daemon through REST
@@ -64,9 +64,14 @@ deps: ## Install what the tests need and is not here yet
 	@./scripts/deps.sh
 
 .PHONY: ci
-ci: build standalone test ## What the machine checks
-	@test -z "$$(gofmt -l $(DIRS))" || { gofmt -l $(DIRS); exit 1; }
+ci: build tidied standalone lint test race ## What the machine checks
 	go vet work
+
+# On a copy, so that a check never changes what is checked.
+.PHONY: tidied
+tidied: ## Prove that every go.mod is in order
+	@copy=$$(mktemp -d) && git ls-files -z | xargs -0 cp --parents -t $$copy && (cd $$copy && ./scripts/tidy.sh) && \
+	for m in $$(git ls-files '*go.mod' '*go.sum' go.work); do cmp $$m $$copy/$$m || { rm -rf $$copy; exit 1; }; done; rm -rf $$copy
 
 .PHONY: clean
 clean: ## Remove what was built

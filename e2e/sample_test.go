@@ -17,9 +17,9 @@ import (
 // TestSample runs what `make run` runs, and the lines that it prints, as printed.
 func TestSample(t *testing.T) {
 	dir := t.TempDir()
-	sh(t, ".", "go build -o '"+dir+"/' github.com/holdfast-dev/holdfast/testenv/sample")
+	sh(t, ".", "go build -o '"+dir+"/bin/' github.com/holdfast-dev/holdfast/testenv/sample")
 	address := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
-	cmd := exec.Command(filepath.Join(dir, "sample"), binary, address)
+	cmd := exec.Command(filepath.Join(dir, "bin/sample"), binary, address)
 	cmd.Dir = dir
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -55,7 +55,7 @@ func TestSample(t *testing.T) {
 		conn.Close()
 		t.Error("something still listens")
 	}
-	if left := sh(t, dir, "pgrep -f '"+dir+"' || true"); left != "" {
+	if left := sh(t, dir, "pgrep -f '[/]"+dir[1:]+"' || true"); left != "" {
 		t.Errorf("still running: %s", left)
 	}
 }

@@ -118,6 +118,8 @@ func connectError(c *pgx.ConnConfig, err error) error {
 	switch {
 	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
 		return fail(err, "The database at %s refused the password of %s; check database.url or POSTGRES_PASSWORD.", at, c.User)
+	case errors.As(err, &pg) && (pg.Code[:2] == "57" || pg.Code[:2] == "53"): // it starts, stops, or has too much to do
+		return lost(err, "The database at %s takes no connections just now: %s.", at, pg.Message)
 	case errors.As(err, &pg):
 		return fail(err, "The database at %s refused the connection: %s.", at, pg.Message)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -130,6 +130,8 @@ func toolError(name string, err error, stderr string) error {
 		return fail(details, "%s waited too long for a lock that another session holds on a table; try again when that has ended, or raise backup.lock_timeout.", name)
 	case strings.Contains(all, "server closed the connection unexpectedly"), strings.Contains(all, "terminating connection"):
 		return lost(details, "The database server went away while %s was reading.", name)
+	case strings.Contains(all, "connection to server at") && !strings.Contains(all, "FATAL"), strings.Contains(all, "the database system is"):
+		return lost(details, "The database server cannot be reached by %s; is it running?", name)
 	case strings.Contains(all, "password authentication failed"):
 		return fail(details, "The database refused the password; check database.url or POSTGRES_PASSWORD.")
 	case all == "":

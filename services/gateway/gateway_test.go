@@ -318,9 +318,18 @@ func TestRanges(t *testing.T) {
 		from, to int
 		status   int
 	}{
-		{"", 0, n, 200}, {"bytes=0-0", 0, 1, 206}, {"bytes=5-", 5, n, 206}, {"bytes=-10", n - 10, n, 206}, {"bytes=524280-1048590", 524280, 1048591, 206},
-		{fmt.Sprintf("bytes=%d-%d", n-1, n+100), n - 1, n, 206}, {"bytes=0-1,5-6", 0, n, 200}, {"lines=1-2", 0, n, 200},
-		{fmt.Sprintf("bytes=%d-", n), 0, 0, 416}, {"bytes=5-4", 0, 0, 416}, {"bytes=-0", 0, 0, 416}, {"bytes=x-y", 0, 0, 416},
+		{"", 0, n, 200},
+		{"bytes=0-0", 0, 1, 206},
+		{"bytes=5-", 5, n, 206},
+		{"bytes=-10", n - 10, n, 206},
+		{"bytes=524280-1048590", 524280, 1048591, 206},
+		{fmt.Sprintf("bytes=%d-%d", n-1, n+100), n - 1, n, 206},
+		{"bytes=0-1,5-6", 0, n, 200},
+		{"lines=1-2", 0, n, 200},
+		{fmt.Sprintf("bytes=%d-", n), 0, 0, 416},
+		{"bytes=5-4", 0, 0, 416},
+		{"bytes=-0", 0, 0, 416},
+		{"bytes=x-y", 0, 0, 416},
 	} {
 		a := s.want(s.call("GET", path, "", "Range", c.header), c.status)
 		if c.status == 416 {

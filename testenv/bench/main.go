@@ -26,7 +26,7 @@ import (
 const (
 	listen = "127.0.0.1:18080"
 	key    = "sk_live_benchbenchbenchbenchbenchbench01"
-	rounds = 2 // of each; the best counts
+	rounds = 3 // of each; the best counts
 )
 
 func main() {
