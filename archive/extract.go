@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,12 +18,16 @@ type ExtractOptions struct {
 	MaxBytes   int64 // of content; required
 	MaxEntries int64 // required
 	Owner      bool  // set the numeric owner of every entry; needs root
+
+	// Skip, unless nil, chooses entries that are verified and not written.
+	Skip func(name string) bool
 }
 
 // Extract writes the rest of r below root, which should be empty, and returns
 // when everything is verified. Nothing is ever written outside root, whatever
-// the archive says. After an error what lies in root must not be used.
-func Extract(root *os.Root, r *Reader, o ExtractOptions) error {
+// the archive says. It stops soon after ctx ends. After an error what lies in root
+// must not be used.
+func Extract(ctx context.Context, root *os.Root, r *Reader, o ExtractOptions) error {
 	x := extraction{root: root, o: o, dirs: map[string]bool{".": true}}
 	for {
 		e, err := r.Next()
@@ -37,6 +42,12 @@ func Extract(root *os.Root, r *Reader, o ExtractOptions) error {
 		}
 		if o.MaxBytes -= e.Size; o.MaxBytes < 0 {
 			return fmt.Errorf("%w: bytes", ErrLimit)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if o.Skip != nil && o.Skip(e.Name) {
+			continue
 		}
 		if err := x.write(e, r); err != nil {
 			return fmt.Errorf("extract %s: %w", e.Name, err)

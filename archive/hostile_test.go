@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -279,7 +280,7 @@ func extract(t *testing.T, b []byte, o archive.ExtractOptions) (dir string, err 
 	defer func() { must(t, root.Close()) }()
 	r, err := archive.NewReader(bytes.NewReader(b))
 	must(t, err)
-	return dir, archive.Extract(root, r, o)
+	return dir, archive.Extract(context.Background(), root, r, o)
 }
 
 var plenty = archive.ExtractOptions{MaxBytes: 1 << 30, MaxEntries: 1000}
@@ -357,7 +358,7 @@ func FuzzReader(f *testing.F) {
 		must(t, err)
 		defer func() { must(t, root.Close()) }()
 		if r, err := archive.NewReader(bytes.NewReader(b)); err == nil {
-			_ = archive.Extract(root, r, archive.ExtractOptions{MaxBytes: 1 << 20, MaxEntries: 100})
+			_ = archive.Extract(context.Background(), root, r, archive.ExtractOptions{MaxBytes: 1 << 20, MaxEntries: 100})
 		}
 		if m, err := archive.ReadManifest(bytes.NewReader(b), int64(len(b))); err == nil {
 			for _, p := range m.Parts {

@@ -8,6 +8,7 @@ type BackupRequested struct {
 	Destination string `json:"destination"`
 	Encrypt     bool   `json:"encrypt"`
 	Origin      string `json:"origin"`              // manual, schedule, safety or adopted
+	Under       string `json:"under,omitempty"`     // restore in whose slot it runs; of a safety backup
 	BodyHash    string `json:"body_hash,omitempty"` // of the request, lower-case hex SHA-256; tells a repeat from a misuse of an Idempotency-Key
 }
 
@@ -160,11 +161,13 @@ type Reason string
 
 // Reasons.
 const (
-	ReasonSource      Reason = "source"      // the project could not be read
+	ReasonSource      Reason = "source"      // the project could not be read or written
 	ReasonDestination Reason = "destination" // the archive could not be stored
 	ReasonNoSpace     Reason = "no_space"    // the destination is full
 	ReasonStalled     Reason = "stalled"     // nothing moved for the stall timeout
 	ReasonConfig      Reason = "config"      // the worker's configuration does not fit the request
+	ReasonRefused     Reason = "refused"     // a safety check stood in the way of a restore
+	ReasonArchive     Reason = "archive"     // the archive is damaged, gone or cannot be decrypted
 	ReasonCrashed     Reason = "crashed"     // every attempt died without saying why
 	ReasonInternal    Reason = "internal"    // a fault of Holdfast
 )

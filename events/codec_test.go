@@ -16,8 +16,9 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 var (
-	holder  = events.Holder{Kind: events.KindBackup, ID: "backup-aaaaaaaaaaaaaaaaaaaaaaaaaa"}
-	samples = []events.Event{
+	holder    = events.Holder{Kind: events.KindBackup, ID: "backup-aaaaaaaaaaaaaaaaaaaaaaaaaa"}
+	keptUntil = time.Date(2026, 1, 20, 2, 0, 0, 0, time.UTC)
+	samples   = []events.Event{
 		events.BackupRequested{Pool: "default", Type: "full", Destination: "local", Encrypt: true, Origin: "manual", BodyHash: "ab"},
 		events.BackupRejected{Code: "project_not_found", Message: "Project not found"},
 		events.BackupStarted{Attempt: 1, Worker: "host-1"},
@@ -35,6 +36,22 @@ var (
 		events.BackupDeleteRequested{},
 		events.BackupDeleteFailed{Reason: events.ReasonDestination, Message: "Permission denied."},
 		events.BackupDeleted{},
+		events.RestoreRequested{Pool: "default", Backup: "backup-aaaaaaaaaaaaaaaaaaaaaaaaaa", BackupProject: "my-project", Parts: []string{"database"}, Force: true, Safety: true, DryRun: true, BodyHash: "ab"},
+		events.RestoreRejected{Code: "conflict", Message: "Another restore of the project is running"},
+		events.RestoreStarted{Attempt: 1, Worker: "host-1"},
+		events.RestoreStageCompleted{Attempt: 1, Stage: "built"},
+		events.RestoreCompleted{
+			Attempt: 1, Warnings: []events.Warning{{Code: "role_made", Count: 1, Sentence: "The role a was made."}}, KeptUntil: &keptUntil,
+			Plan: &events.RestorePlan{Replaces: []string{"The database"}, Checks: []events.RestoreCheck{{Name: "sums", OK: true, Sentence: "All sums are right."}}, Bytes: 1, Seconds: 2},
+		},
+		events.RestoreFailed{
+			Attempt: 2, Reason: events.ReasonRefused, Message: "3 sessions are connected.", State: "unchanged", Final: true, Retryable: true,
+			Checks: []events.RestoreCheck{{Name: "sessions", Forced: true, Sentence: "3 sessions are connected."}},
+		},
+		events.RestoreUndoRequested{},
+		events.RestoreUndone{},
+		events.RestoreUndoFailed{Message: "Sessions connect all the time."},
+		events.RestoreOldDropped{},
 		events.ProjectRegistered{
 			Name: "My Project", Pool: "default", Parts: []string{"database", "storage"}, Destinations: []string{"local"},
 			DefaultDestination: "local", CanEncrypt: true,

@@ -1,6 +1,6 @@
 // Package project reads the parts of a self-hosted Supabase project into an
-// archive: the database, the storage files, the edge functions and the
-// configuration. Package supabase below finds them in a project's folder.
+// archive, and brings them back: the database, the storage files, the edge
+// functions and the configuration. Package supabase below finds them in a project's folder.
 //
 // # Vocabulary
 //
@@ -32,7 +32,7 @@ const (
 	Config    = "config"
 )
 
-// Part is a piece of a project that can be backed up.
+// Part is a piece of a project that can be backed up and restored.
 type Part interface {
 	// Name returns Database, Storage, Functions or Config.
 	Name() string
@@ -40,6 +40,12 @@ type Part interface {
 	// Dump writes the part into w, which has begun it. It stops soon after ctx
 	// ends. Its warnings are in w as well, one by one.
 	Dump(ctx context.Context, s *Session, w *archive.Writer) ([]Warning, error)
+
+	// Restoration returns how the part comes back. It does nothing yet.
+	Restoration(t Target) Restoration
+
+	// Kept returns what a restore of the part has replaced.
+	Kept(t Target) Kept
 }
 
 // Project is what is backed up together.

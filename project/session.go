@@ -33,6 +33,9 @@ type Session struct {
 	counting atomic.Bool
 }
 
+// appName is how Holdfast shows itself to the server.
+const appName = "holdfast"
+
 // connectTimeout is for servers that are away; a stuck backup is noticed later.
 const connectTimeout = 20 * time.Second
 
@@ -70,12 +73,12 @@ func (s *Session) begin(ctx context.Context) error {
 	if err != nil {
 		return fail(err, "database.url is not a URL that PostgreSQL understands.")
 	}
-	conf.RuntimeParams["application_name"] = "holdfast"
+	conf.RuntimeParams["application_name"] = appName
 	if s.conn, err = pgx.ConnectConfig(cctx, conf); err != nil {
 		return connectError(conf, err)
 	}
-	// A role's own timeouts must not end a backup.
-	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0"); err != nil {
+	// A role's own timeouts must not end a backup, nor its search_path shorten names.
+	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0; SET search_path = ''"); err != nil {
 		return refused(err, "The database refused a setting")
 	}
 	if s.tx, err = s.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {

@@ -58,10 +58,7 @@ func (p *StoragePart) objects(ctx context.Context, s *Session, t *tree) error {
 	if _, err := s.tx.Exec(ctx, objectCursor); err != nil {
 		return wrapSQL(err)
 	}
-	o := objectWriter{t: t, base: p.Tenant}
-	if o.base == "" {
-		o.base = "stub/stub"
-	}
+	o := objectWriter{t: t, base: p.base()}
 	for {
 		n, err := o.fetch(ctx, s)
 		if err != nil {
@@ -112,18 +109,23 @@ func (o *objectWriter) fetch(ctx context.Context, s *Session) (int, error) {
 	return len(objects), nil
 }
 
-// add writes the file of a version of an object. Its name depends on the settings
-// that the storage service had when it was uploaded; one that leads out of the
-// folder has no file.
-func (o *objectWriter) add(bucket, name, version string) error {
-	o.rows++
-	whole := path.Join(o.base, bucket, name)
+// objectFiles returns where the file of a version of an object may lie: its name
+// depends on the settings that the storage service had when it was uploaded. An
+// object whose name leads out of the folder has none.
+func objectFiles(base, bucket, name, version string) []string {
+	whole := path.Join(base, bucket, name)
 	candidates := []string{whole}
 	if version != "" {
 		candidates = []string{path.Join(whole, version), whole + "-$v-" + version}
 	}
+	return slices.DeleteFunc(candidates, func(c string) bool { return !strings.HasPrefix(c, base+"/") })
+}
+
+// add writes the file of a version of an object.
+func (o *objectWriter) add(bucket, name, version string) error {
+	o.rows++
 	return o.t.submit(thing{
-		names: slices.DeleteFunc(candidates, func(c string) bool { return !strings.HasPrefix(c, o.base+"/") }), objects: true,
+		names: objectFiles(o.base, bucket, name, version), objects: true,
 		found: func(file string) error {
 			o.files++
 			return o.enter(path.Dir(file))

@@ -51,24 +51,42 @@ func findTool(ctx context.Context, name, dir string, major int) (string, error) 
 		major, name, strings.Join(tried, "; "), major)
 }
 
-// tool runs a client tool against the session's database and gives its output to
-// out.
-func (s *Session) tool(ctx context.Context, out io.Writer, name string, args ...string) error {
-	path, err := findTool(ctx, name, s.server.Tools, s.major)
+// client runs PostgreSQL's client tools against a database.
+type client struct {
+	dir   string // of the tools; empty: the usual places
+	major int    // of the server
+	url   string // of the database
+}
+
+func (s *Session) client() client { return client{s.server.Tools, s.major, s.url} }
+
+// command prepares a tool. It is ended when ctx ends.
+func (c client) command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
+	path, err := findTool(ctx, name, c.dir, c.major)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	conn, password, err := withoutPassword(s.url)
+	conn, password, err := withoutPassword(c.url)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, path, append([]string{"--no-password", "--dbname=" + conn}, args...)...) //nolint:gosec // the operator's tools
-	cmd.Env = []string{"LC_ALL=C", "PGPASSWORD=" + password, "PGAPPNAME=holdfast", "PATH=/usr/bin:/bin"}
+	cmd.Env = []string{"LC_ALL=C", "PGPASSWORD=" + password, "PGAPPNAME=" + appName, "PATH=/usr/bin:/bin"}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us to handle
+	return cmd, nil
+}
+
+// tool runs a client tool against the session's database and gives its output to
+// out.
+func (s *Session) tool(ctx context.Context, out io.Writer, name string, args ...string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd, err := s.client().command(ctx, name, args...)
+	if err != nil {
+		return err
+	}
 	var stderr tail
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -112,7 +130,7 @@ func withoutPassword(raw string) (conn, password string, err error) {
 	return u.String(), password, nil
 }
 
-var toolPrefix = regexp.MustCompile(`^(pg_dump|pg_dumpall): (error|detail|hint|fatal): `)
+var toolPrefix = regexp.MustCompile(`^(pg_dump|pg_dumpall|pg_restore|psql): (error|detail|hint|fatal): `)
 
 // toolError makes a sentence out of the last words of a tool.
 func toolError(name string, err error, stderr string) error {

@@ -176,6 +176,9 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 	for {
 		entries, err := d.ReadDir(1000) // bounded, however many there are
 		for _, e := range entries {
+			if name == "." && strings.HasPrefix(e.Name(), ownPrefix) {
+				continue // what a restore builds or keeps
+			}
 			if err := t.visit(ctx, path.Join(name, e.Name()), e.IsDir(), keep); err != nil {
 				return err
 			}

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Measures holdfastd against its rivals, all in one run: the ratios count, not the
-# seconds. SCALE=1 is a database of about 1 GB and 100,000 files.
+# seconds. SCALE=1 is a database of about 1 GB and 100,000 files; TABLE=database
+# or TABLE=files measures one of the two.
 set -eu
 cd "$(dirname "$0")/.."
 ./scripts/deps.sh 17
 for p in restic pigz; do command -v "$p" >/dev/null || apt-get install -y -qq "$p" >/dev/null; done
 go build -o bin/ ./cmd/holdfastd
-exec go run ./testenv/bench "$PWD/bin/holdfastd" "${SCALE:-1}"
+exec go run ./testenv/bench "$PWD/bin/holdfastd" "${SCALE:-1}" ${TABLE:+"$TABLE"}

@@ -27,6 +27,9 @@ func Service(name string) zap.Field { return zap.String("service", name) }
 // Backup names a backup.
 func Backup(id string) zap.Field { return zap.String("backup_id", id) }
 
+// Restore names a restore.
+func Restore(id string) zap.Field { return zap.String("restore_id", id) }
+
 // Project names a project.
 func Project(id string) zap.Field { return zap.String("project_id", id) }
 

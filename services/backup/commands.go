@@ -23,8 +23,11 @@ const (
 // Types returns all types.
 func Types() []string { return []string{Full, Database, Storage, Functions, Config} }
 
-// OriginManual is the origin of a backup that somebody asked for.
-const OriginManual = "manual"
+// Origins of backups.
+const (
+	OriginManual = "manual" // somebody asked for it
+	OriginSafety = "safety" // of what a restore is about to replace
+)
 
 // Create asks for a backup.
 type Create struct {
@@ -35,6 +38,7 @@ type Create struct {
 	Destination string `json:"destination"`
 	Encrypt     bool   `json:"encrypt"`
 	Origin      string `json:"origin"`
+	Under       string `json:"under,omitempty"` // restore in whose slot a safety backup runs
 	BodyHash    string `json:"body_hash"`
 }
 

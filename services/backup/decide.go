@@ -15,7 +15,7 @@ func Accept(s State, c Create) (events.Event, error) {
 		return nil, Repeat(s, c.BodyHash)
 	}
 	return events.BackupRequested{
-		Pool: c.Pool, Type: c.Type, Destination: c.Destination, Encrypt: c.Encrypt, Origin: c.Origin, BodyHash: c.BodyHash,
+		Pool: c.Pool, Type: c.Type, Destination: c.Destination, Encrypt: c.Encrypt, Origin: c.Origin, Under: c.Under, BodyHash: c.BodyHash,
 	}, nil
 }
 

@@ -1,41 +1,26 @@
 package backup
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
 	"fmt"
-	"regexp"
-	"strings"
 	"time"
-)
 
-const idPrefix = "backup-"
-
-var (
-	encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-	idShape  = regexp.MustCompile(`^backup-[a-z2-7]{26}$`)
+	"github.com/holdfast-dev/holdfast/events"
 )
 
 // NewID returns a random id: "backup-" and 26 characters of base32.
-func NewID() string {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b) // never fails
-	return idPrefix + encoding.EncodeToString(b)
-}
+func NewID() string { return events.NewID(events.KindBackup) }
 
 // IDFor returns the id that belongs to an Idempotency-Key of a client: the same
 // for ever.
 func IDFor(apiKey, project, idempotencyKey string) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{apiKey, "backup", project, idempotencyKey}, "\x00")))
-	return idPrefix + encoding.EncodeToString(sum[:16])
+	return events.IDFor(events.KindBackup, apiKey, "backup", project, idempotencyKey)
 }
 
 // ValidID reports whether id could be a backup's.
-func ValidID(id string) bool { return idShape.MatchString(id) }
+func ValidID(id string) bool { return events.ValidID(events.KindBackup, id) }
 
 // Short returns the first ten characters of an id, for people.
-func Short(id string) string { return strings.TrimPrefix(id, idPrefix)[:10] }
+func Short(id string) string { return events.ShortID(id) }
 
 // ObjectKey returns where an attempt stores its archive. No two attempts of any
 // two backups share a key.

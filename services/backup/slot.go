@@ -8,7 +8,7 @@ import (
 )
 
 // Slot is who works on a project just now: any number of backups, or one restore
-// alone. Every event of a slot carries all holders, so only the last is read.
+// alone, which may still be waiting for the backups to end. Every event of a slot carries all holders, so only the last is read.
 type Slot struct{ Holders []events.Holder }
 
 // Apply implements [events.State].
@@ -22,19 +22,23 @@ func (s Slot) Apply(env events.Envelope) Slot {
 	return s
 }
 
-// Acquire decides whether h gets the slot. It returns a Conflict while somebody
-// else is there with whom h cannot share.
+// Acquire decides whether h gets the slot. It returns a Conflict while an exclusive
+// holder is there. An exclusive h gets it beside holders that share, so that no new
+// ones come, but must wait until it is [Slot.Alone].
 func Acquire(s Slot, h events.Holder) (events.Event, error) {
 	if slices.Contains(s.Holders, h) {
 		return nil, events.ErrNoChange
 	}
 	for _, other := range s.Holders {
-		if other.Exclusive || h.Exclusive {
+		if other.Exclusive {
 			return nil, fault.Errorf(fault.Conflict, "%s %s works on the project", other.Kind, other.ID)
 		}
 	}
 	return events.SlotAcquired{Holder: h, Holders: append(slices.Clone(s.Holders), h)}, nil
 }
+
+// Alone reports whether h is the only holder.
+func (s Slot) Alone(h events.Holder) bool { return len(s.Holders) == 1 && s.Holders[0] == h }
 
 // Release decides that h gives the slot back.
 func Release(s Slot, h events.Holder) (events.Event, error) {

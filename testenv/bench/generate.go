@@ -50,9 +50,15 @@ ANALYZE`
 // filesPerScale is how many files of 23 kB there are, a third of them text.
 const filesPerScale = 100_000
 
-func (b *bench) generate(ctx context.Context) error {
-	if err := b.pg.Exec(ctx, "postgres", fmt.Sprintf(tables, b.scale)); err != nil {
-		return err
+// generate makes what the tables need; only is the one that is wanted, or "".
+func (b *bench) generate(ctx context.Context, only string) error {
+	if only != "files" {
+		if err := b.pg.Exec(ctx, "postgres", fmt.Sprintf(tables, b.scale)); err != nil {
+			return err
+		}
+	}
+	if only == "database" {
+		return nil
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range b.scale * filesPerScale {

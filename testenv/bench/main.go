@@ -1,6 +1,7 @@
 // Command bench measures holdfastd beside its rivals, all in one run, on data that
 // it generates: a database of about 1 GB, then 100,000 files, each times the
-// second argument. The first argument is the holdfastd to measure.
+// second argument. The first argument is the holdfastd to measure; a third one
+// chooses one of the tables, "database" or "files".
 package main
 
 import (
@@ -44,9 +45,10 @@ type bench struct {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: bench HOLDFASTD SCALE")
+	if len(args) < 2 || len(args) > 3 {
+		return errors.New("usage: bench HOLDFASTD SCALE [database|files]")
 	}
+	only := append(args, "")[2]
 	scale, err := strconv.Atoi(args[1])
 	if err != nil || scale < 1 {
 		return fmt.Errorf("the scale must be a number from 1 on, not %q", args[1])
@@ -56,14 +58,14 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	pg, err := testenv.StartPostgres(ctx, 17, "shared_buffers=256MB")
+	pg, err := testenv.StartPostgres(ctx, 17, "shared_buffers=256MB", "autovacuum=off") // nothing else shall run beside
 	if err != nil {
 		return err
 	}
 	defer pg.Stop()
 	b := &bench{dir: dir, pg: pg, scale: scale}
 	say("generating a database of about %d GB and %d files …", scale, scale*filesPerScale)
-	if err := b.generate(ctx); err != nil {
+	if err := b.generate(ctx, only); err != nil {
 		return err
 	}
 	d, err := b.daemon(ctx, args[0])
@@ -74,8 +76,14 @@ func run(ctx context.Context, args []string) error {
 		_ = d.Process.Signal(syscall.SIGTERM) // it may have ended
 		_ = d.Wait()
 	}()
-	for _, row := range []func(context.Context) error{b.database, b.files} {
-		if err := row(ctx); err != nil {
+	for _, table := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"database", b.database}, {"files", b.files}} {
+		if only != "" && only != table.name {
+			continue
+		}
+		if err := table.run(ctx); err != nil {
 			return err
 		}
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Process.Pid))

@@ -79,6 +79,9 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	}
 	a, cause := env.Aggregate, events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
 	l := w.cfg.Logger.With(logging.Backup(a.ID), logging.Project(a.Project), logging.Correlation(cause.CorrelationID))
+	if req.Under != "" { // the slot is its restore's
+		return w.next(ctx, a, cause, l)
+	}
 	if err := w.acquire(ctx, a, cause); err != nil {
 		if fault.CodeOf(err) == fault.Conflict {
 			return events.RetryAfter(err, busyWait)

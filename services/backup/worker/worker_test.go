@@ -30,6 +30,10 @@ func (p part) Dump(ctx context.Context, _ *project.Session, w *archive.Writer) (
 	return nil, p(ctx, w)
 }
 
+func (part) Restoration(project.Target) project.Restoration { return nil }
+
+func (part) Kept(project.Target) project.Kept { return nil }
+
 func fine(context.Context, *archive.Writer) error { return nil }
 
 // bench is a worker on a log in memory and a folder.

@@ -1,0 +1,264 @@
+package project
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// tocEntry is a line of the table of contents of a dump.
+type tocEntry struct {
+	id   string
+	kind string // such as TABLE DATA
+	desc string // the whole line behind the numbers: kind, schema, name, owner
+}
+
+// failure is an entry that pg_restore could not restore.
+type failure struct {
+	id      string
+	message string // what the server said first
+}
+
+var (
+	tocLine   = regexp.MustCompile(`^(\d+); \d+ \d+ (.*)$`)
+	fromEntry = regexp.MustCompile(`^pg_restore: from TOC entry (\d+);`)
+	// These are errors of one entry; all others end pg_restore.
+	entryError = regexp.MustCompile(`^pg_restore: error: (?:could not execute query|COPY failed for table "[^"]*"|error returned by PQputCopy\w+|could not (?:create|write to|open) large object[^:]*): (.*)$`)
+	kinds      = []string{
+		"TABLE DATA", "TABLE ATTACH", "MATERIALIZED VIEW DATA", "MATERIALIZED VIEW", "SEQUENCE SET", "SEQUENCE OWNED BY", "ROW SECURITY", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "CHECK CONSTRAINT",
+		"FOREIGN DATA WRAPPER", "FOREIGN TABLE", "USER MAPPING", "PUBLICATION TABLES IN SCHEMA", "PUBLICATION TABLE", "DATABASE PROPERTIES", "BLOB METADATA", "LARGE OBJECT", "BLOBS",
+	}
+)
+
+func parseTOC(line string) (tocEntry, bool) {
+	m := tocLine.FindStringSubmatch(line)
+	if m == nil {
+		return tocEntry{}, false
+	}
+	e := tocEntry{id: m[1], desc: m[2]}
+	e.kind, _, _ = strings.Cut(m[2], " ")
+	for _, k := range kinds {
+		if strings.HasPrefix(m[2], k+" ") {
+			e.kind = k
+			break
+		}
+	}
+	return e, true
+}
+
+// contents lists a dump in the order in which it is restored.
+func (c client) contents(ctx context.Context, dump string) ([]tocEntry, error) {
+	out, err := c.output(ctx, "pg_restore", "--list", "--create", dump)
+	if err != nil {
+		return nil, err
+	}
+	var all []tocEntry
+	for line := range strings.Lines(out) {
+		if e, ok := parseTOC(strings.TrimRight(line, "\n")); ok {
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+// output runs a tool that needs no connection and returns what it prints.
+func (c client) output(ctx context.Context, name string, args ...string) (string, error) {
+	cmd, err := c.command(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	cmd.Args = append([]string{cmd.Path}, args...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", toolError(name, err, stderr.String())
+	}
+	return out.String(), nil
+}
+
+// restore runs pg_restore and returns the entries that failed, in the order in
+// which they did. An error means that it did not get to its end.
+func (c client) restore(ctx context.Context, dump string, args ...string) ([]failure, error) {
+	cmd, err := c.command(ctx, "pg_restore", append(append([]string{"--verbose"}, args...), dump)...)
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fail(err, "pg_restore cannot be started.")
+	}
+	failures, fatal := readFailures(stderr)
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case fatal != "":
+		return nil, toolError("pg_restore", errors.Join(err, errors.New("ended early")), fatal)
+	case err != nil && failures == nil:
+		return nil, toolError("pg_restore", err, "")
+	}
+	return failures, nil
+}
+
+// readFailures reads what pg_restore says of its work. fatal is what ended it.
+func readFailures(r io.Reader) (failures []failure, fatal string) {
+	seen := map[string]bool{}
+	current := ""
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		line = strings.TrimRight(line, "\n")
+		if m := fromEntry.FindStringSubmatch(line); m != nil {
+			current = m[1]
+		}
+		switch m := entryError.FindStringSubmatch(line); {
+		case m != nil && strings.Contains(m[1], "server closed the connection"), m != nil && strings.Contains(m[1], "terminating connection"):
+			fatal = line
+		case m != nil && !seen[current]: // a second error of an entry says nothing new
+			seen[current] = true
+			failures = append(failures, failure{current, strings.TrimPrefix(strings.TrimSpace(m[1]), "ERROR:  ")})
+		case m == nil && strings.HasPrefix(line, "pg_restore: error: ") && fatal == "":
+			fatal = line
+		}
+		if err != nil {
+			return failures, fatal
+		}
+	}
+}
+
+// emptyPath is how pg_restore clears the search_path.
+const emptyPath = "SELECT pg_catalog.set_config('search_path', '', false);"
+
+// retry restores one entry alone, as a whole or not at all, with a search_path
+// that finds what functions name without a schema.
+func (c client) retry(ctx context.Context, dump, scratch, id, path string) error {
+	list, err := os.CreateTemp(scratch, "entry")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(list.Name()) //nolint:errcheck // in the scratch folder, which is removed
+	_, err = fmt.Fprintf(list, "%s; 0 0\n", id)
+	if err := errors.Join(err, list.Close()); err != nil {
+		return err
+	}
+	from, err := c.command(ctx, "pg_restore")
+	if err != nil {
+		return err
+	}
+	from.Args = []string{from.Path, "--file=-", "--use-list=" + list.Name(), dump}
+	into, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null")
+	if err != nil {
+		return err
+	}
+	var said, stderr tail
+	from.Stderr, into.Stderr = &stderr, &said
+	out, err := from.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	in, err := into.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(from.Start(), into.Start()); err != nil {
+		return err
+	}
+	copyErr := withPath(in, out, path)
+	copyErr = errors.Join(copyErr, in.Close())
+	_, _ = io.Copy(io.Discard, out) // when psql has ended early
+	ferr, ierr := from.Wait(), into.Wait()
+	switch {
+	case ierr != nil:
+		return errors.New(firstError(said.String()))
+	case ferr != nil:
+		return toolError("pg_restore", ferr, stderr.String())
+	}
+	return copyErr
+}
+
+// withPath copies a script and sets the search_path where it clears it.
+func withPath(to io.Writer, from io.Reader, path string) error {
+	r := bufio.NewReaderSize(from, 64<<10)
+	for {
+		line, err := r.ReadString('\n')
+		found := strings.TrimRight(line, "\n") == emptyPath
+		if found {
+			line = "SET search_path = " + path + ";\nSET session_replication_role = replica;\n"
+		}
+		if _, werr := io.WriteString(to, line); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if found {
+			_, err := io.Copy(to, r)
+			return err
+		}
+	}
+}
+
+var psqlError = regexp.MustCompile(`(?m)^psql:.*?(?:ERROR|FATAL):\s+(.*)$`)
+
+func firstError(stderr string) string {
+	if m := psqlError.FindStringSubmatch(stderr); m != nil {
+		return m[1]
+	}
+	return cut(strings.TrimSpace(stderr), 400)
+}
+
+// section restores a section of a dump. Entries that fail, because functions that
+// they call name objects without a schema, are tried again one by one until no
+// more succeed: one may need another.
+func (c client) section(ctx context.Context, dump, scratch, path string, jobs int, section string) ([]failure, error) {
+	args := []string{"--section=" + section}
+	if section != "pre-data" {
+		args = append(args, "--jobs="+strconv.Itoa(jobs))
+	}
+	failed, err := c.restore(ctx, dump, args...)
+	if err != nil || len(failed) == 0 {
+		return failed, err
+	}
+	return c.again(ctx, dump, scratch, path, failed)
+}
+
+func (c client) again(ctx context.Context, dump, scratch, path string, failed []failure) ([]failure, error) {
+	toc, err := c.contents(ctx, dump)
+	if err != nil {
+		return nil, err
+	}
+	place := map[string]int{}
+	for i, e := range toc {
+		place[e.id] = i
+	}
+	slices.SortFunc(failed, func(a, b failure) int { return place[a.id] - place[b.id] })
+	for {
+		var left []failure
+		for _, f := range failed {
+			if err := c.retry(ctx, dump, scratch, f.id, path); err != nil {
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				left = append(left, failure{f.id, err.Error()})
+			}
+		}
+		if len(left) == 0 || len(left) == len(failed) {
+			return left, nil
+		}
+		failed = left
+	}
+}

@@ -1,0 +1,71 @@
+package project
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// Target says for what and how a part is restored.
+type Target struct {
+	ID      string                // of the restore: up to ten of a-z and 0-9; part of every name that it makes
+	At      time.Time             // when the restore was asked for; part of the names of what is kept
+	Server  *Server               // of the project that is restored into; nil if it has no database
+	Scratch string                // folder on this machine for what must lie in files; made and removed
+	Foreign bool                  // the backup is of another project
+	Force   bool                  // what is a judgement becomes a warning
+	Stopped bool                  // the project's services will be stopped before the swap
+	Source  archive.Part          // what the archive holds of the part
+	Prints  []byte                // fingerprint.json of the archive; nil if it has no database
+	Both    bool                  // the database is restored together with this part
+	Warn    func(archive.Warning) // takes what did not come back as it was
+}
+
+// Check is one thing that is looked at before a restore.
+type Check struct {
+	Name     string // a stable word, such as "sessions"
+	Problem  string // a sentence for people; "" if all is well
+	Judgment bool   // may be overridden by force
+}
+
+// Restoration brings a part back. Build makes it beside what is there and proves
+// it, Swap puts it in its place. Until Swap nothing that is in use is changed. All
+// of it may be repeated after a crash, by another process too.
+type Restoration interface {
+	// Check returns what was looked at, well or not. It changes nothing.
+	Check(ctx context.Context) ([]Check, error)
+
+	// Build reads the part to its end. What an earlier Build has left is removed
+	// first.
+	Build(ctx context.Context, r *archive.Reader) error
+
+	// Swap puts what was built in the place of what is there, and keeps that. It
+	// goes on where an earlier Swap was cut off, and does nothing when all is done.
+	Swap(ctx context.Context) error
+
+	// Discard removes what was built and not swapped.
+	Discard(ctx context.Context) error
+}
+
+// Kept is what a restore has replaced.
+type Kept interface {
+	// Undo puts it back, and keeps what was restored in its stead. What is back
+	// already is left alone.
+	Undo(ctx context.Context) error
+
+	// Drop removes what is kept.
+	Drop(ctx context.Context) error
+}
+
+// keptName returns the name under which a restore keeps what it replaces: it says
+// when and why.
+func (t Target) keptName(name string) string {
+	return cutName(name, 20) + "_before_" + t.At.UTC().Format("20060102t1504") + "_" + t.ID
+}
+
+func cutName(s string, n int) string { return s[:min(len(s), n)] }
+
+func (t Target) warn(part, code, name, sentence string) {
+	t.Warn(archive.Warning{Part: part, Code: code, Name: name, Sentence: sentence})
+}

@@ -1,0 +1,120 @@
+package project
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Restoration returns how the functions come back: all of them, in the place of
+// all that are there.
+func (p *FunctionsPart) Restoration(t Target) Restoration { return p.folder(t) }
+
+// Kept returns the functions that a restore has replaced.
+func (p *FunctionsPart) Kept(t Target) Kept { return p.folder(t) }
+
+func (p *FunctionsPart) folder(t Target) *folder {
+	f := &folder{part: Functions, root: p.Path, t: t}
+	f.moves = f.allChildren
+	f.finish = func(_ context.Context, built string) error { return scanFunctions(built, t) }
+	return f
+}
+
+// allChildren replaces whatever lies in the root.
+func (f *folder) allChildren(built string) (out, in []string, err error) {
+	if out, err = children(f.root); err != nil {
+		return nil, nil, err
+	}
+	in, err = children(built)
+	return out, in, err
+}
+
+// Restoration returns how configuration comes back: file by file; what the backup
+// does not hold stays. Into another project the files with secrets do not come.
+func (p *ConfigPart) Restoration(t Target) Restoration { return p.folder(t) }
+
+// Kept returns the files that a restore has replaced.
+func (p *ConfigPart) Kept(t Target) Kept { return p.folder(t) }
+
+func (p *ConfigPart) folder(t Target) *folder {
+	f := &folder{part: Config, root: p.Root, t: t}
+	f.moves = func(built string) (out, in []string, err error) {
+		if in, err = files(built); err != nil {
+			return nil, nil, err
+		}
+		for _, name := range in {
+			if exists(filepath.Join(f.root, name)) {
+				out = append(out, name)
+			}
+		}
+		return out, in, nil
+	}
+	if t.Foreign {
+		f.skip = func(name string) bool {
+			if !secretFile(filepath.Base(name)) {
+				return false
+			}
+			t.warn(Config, "secrets_kept", name, "The file "+name+" was not restored: it holds the secrets of the other project.")
+			return true
+		}
+	}
+	return f
+}
+
+// secretFile reports whether a file of this name holds secrets: .env and its kin,
+// keys.
+func secretFile(name string) bool {
+	return name == ".env" || strings.HasPrefix(name, ".env.") || slices.Contains([]string{".key", ".pem", ".p12"}, filepath.Ext(name))
+}
+
+// Restoration returns how the storage files come back. When they are those that
+// Supabase's database lists, the folder of the project's objects is replaced, else
+// everything is.
+func (p *StoragePart) Restoration(t Target) Restoration { return p.folder(t) }
+
+// Kept returns the files that a restore has replaced.
+func (p *StoragePart) Kept(t Target) Kept { return p.folder(t) }
+
+func (p *StoragePart) folder(t Target) *folder {
+	f := &folder{part: Storage, root: p.Path, t: t, xattrs: true}
+	f.moves = func(built string) (out, in []string, err error) {
+		if !exists(filepath.Join(built, p.base())) {
+			if _, err := os.Stat(filepath.Join(f.root, p.base())); err != nil {
+				return f.allChildren(built)
+			}
+		}
+		return []string{p.base()}, []string{p.base()}, nil
+	}
+	f.finish = func(ctx context.Context, built string) error {
+		if t.Foreign {
+			if err := p.remap(built); err != nil {
+				return err
+			}
+		}
+		return p.reconcile(ctx, t, built)
+	}
+	return f
+}
+
+// base is the folder of the project's objects below the storage root.
+func (p *StoragePart) base() string {
+	if p.Tenant == "" {
+		return "stub/stub"
+	}
+	return p.Tenant
+}
+
+// remap gives the objects of another project the folder of this one.
+func (p *StoragePart) remap(built string) error {
+	found, err := filepath.Glob(filepath.Join(built, "*", "*"))
+	if err != nil || len(found) != 1 || found[0] == filepath.Join(built, p.base()) {
+		return err
+	}
+	to := filepath.Join(built, p.base())
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as the folders of the project
+		return err
+	}
+	return os.Rename(found[0], to)
+}

@@ -1,0 +1,143 @@
+package restore
+
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+)
+
+// MaxAttempts is how often a restore is begun. One that has begun to swap is gone
+// on with more often, since it must end.
+const (
+	MaxAttempts = 3
+	maxForward  = 20
+)
+
+// Accept decides on a [Create] that the project's worker can do. The same request
+// again changes nothing.
+func Accept(s State, c Create) (events.Event, error) {
+	if s.Exists() {
+		return nil, Repeat(s, c.BodyHash)
+	}
+	return events.RestoreRequested{
+		Pool: c.Pool, Backup: c.Backup, BackupProject: c.BackupProject, Parts: c.Parts, Force: c.Force, Safety: c.Safety, DryRun: c.DryRun, BodyHash: c.BodyHash,
+	}, nil
+}
+
+// Repeat returns ErrNoChange when a request with this body is the one that made
+// the restore, else IdempotencyMismatch.
+func Repeat(s State, bodyHash string) error {
+	if s.Request.BodyHash != bodyHash {
+		return fault.Errorf(fault.IdempotencyMismatch, "This Idempotency-Key was used for another request")
+	}
+	return events.ErrNoChange
+}
+
+// Reject decides that a request is refused. A restore that exists is not touched.
+func Reject(s State, code fault.Code, message string) (events.Event, error) {
+	if s.Exists() {
+		return nil, events.ErrNoChange
+	}
+	return events.RestoreRejected{Code: string(code), Message: message}, nil
+}
+
+// Start decides on the next attempt. When all attempts have died without a
+// result it is the end of the restore instead.
+func Start(s State, worker string) (events.Event, error) {
+	limit, state := MaxAttempts, Unchanged
+	if s.Done(Ready) {
+		limit, state = maxForward, Partly
+	}
+	switch {
+	case !s.Exists() || s.Terminal():
+		return nil, events.ErrNoChange
+	case s.Attempt >= limit:
+		return events.RestoreFailed{
+			Attempt: s.Attempt, Reason: events.ReasonCrashed, State: state, Final: true,
+			Message: "The worker died in each of its attempts; its log and the log of the system say why",
+		}, nil
+	}
+	return events.RestoreStarted{Attempt: s.Attempt + 1, Worker: worker}, nil
+}
+
+// Stage decides that an attempt has completed a stage.
+func Stage(s State, attempt int, stage string) (events.Event, error) {
+	if err := s.Mine(attempt); err != nil {
+		return nil, err
+	}
+	if s.Done(stage) {
+		return nil, events.ErrNoChange
+	}
+	return events.RestoreStageCompleted{Attempt: attempt, Stage: stage}, nil
+}
+
+// Complete decides on the good end of an attempt.
+func Complete(s State, e events.RestoreCompleted) (events.Event, error) {
+	if err := s.Mine(e.Attempt); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Fail decides on the bad end of an attempt: whether another follows.
+func Fail(s State, e events.RestoreFailed) (events.Event, error) {
+	if err := s.Mine(e.Attempt); err != nil {
+		return nil, err
+	}
+	e.Final = !e.Retryable || e.Attempt >= MaxAttempts
+	return e, nil
+}
+
+// Mine returns ErrFenced unless the attempt is the running one.
+func (s State) Mine(attempt int) error {
+	if s.Attempt != attempt || !s.Running {
+		return events.ErrFenced
+	}
+	return nil
+}
+
+// Undoable returns nil when what was replaced can come back, and otherwise why not.
+func Undoable(s State, now time.Time) error {
+	switch {
+	case !s.Exists():
+		return fault.Errorf(fault.NotFound, "Restore not found")
+	case s.Request.DryRun:
+		return fault.Errorf(fault.Conflict, "A dry run has changed nothing that could be undone")
+	case s.Completed == nil:
+		return fault.Errorf(fault.Conflict, "The restore has not completed, so there is nothing to undo")
+	case s.Undone:
+		return fault.Errorf(fault.Conflict, "The restore is undone already")
+	case !s.Keeps() || now.After(*s.Completed.KeptUntil):
+		return fault.Errorf(fault.Conflict, "What the restore has replaced is not kept any more; restore its safety backup instead")
+	}
+	return nil
+}
+
+// RequestUndo decides on an [Undo]. When it is under way already it changes
+// nothing.
+func RequestUndo(s State, now time.Time) (events.Event, error) {
+	if s.Undoing {
+		return nil, events.ErrNoChange
+	}
+	if err := Undoable(s, now); err != nil {
+		return nil, err
+	}
+	return events.RestoreUndoRequested{}, nil
+}
+
+// EndUndo decides on the end of an undo; e is RestoreUndone or RestoreUndoFailed.
+func EndUndo(s State, e events.Event) (events.Event, error) {
+	if !s.Undoing {
+		return nil, events.ErrNoChange
+	}
+	return e, nil
+}
+
+// Drop decides that what was replaced goes away, once its time has come.
+func Drop(s State, now time.Time) (events.Event, error) {
+	if !s.Keeps() || s.Undoing || now.Before(*s.Completed.KeptUntil) {
+		return nil, events.ErrNoChange
+	}
+	return events.RestoreOldDropped{}, nil
+}

@@ -1,0 +1,290 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/restore"
+)
+
+// attempt is one try to restore.
+type attempt struct {
+	w       *Worker
+	a       events.Aggregate
+	state   restore.State
+	cause   events.Cause
+	l       *zap.Logger
+	project Project
+	source  *source
+	warned  *warnings
+	pulse   pulse
+	plan    events.RestorePlan
+}
+
+// run does the attempt and records how it ended. An error means that the request
+// shall come again.
+func (at *attempt) run(ctx context.Context) error {
+	begin := time.Now()
+	at.l.Info("restore started")
+	err := at.guarded(ctx)
+	took := logging.Duration(time.Since(begin))
+	if at.source != nil {
+		took = zap.Dict("work", took, zap.Int64("archive_bytes_read", at.source.read.Load()))
+	}
+	switch {
+	case errors.Is(err, events.ErrFenced):
+		at.l.Warn("another attempt has taken over", took)
+		return err
+	case ctx.Err() != nil:
+		at.l.Info("restore interrupted; the next attempt takes over", took)
+		return ctx.Err()
+	case err == nil:
+		at.l.Info("restore completed", took)
+		return nil
+	}
+	at.l.Error("attempt failed", took, zap.Error(err))
+	return at.fail(ctx, err)
+}
+
+// guarded does the work while it watches whether another attempt takes over.
+func (at *attempt) guarded(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		at.watch(ctx, cancel)
+	}()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			err = cause
+		}
+		cancel(nil)
+		<-watching
+	}()
+	return at.do(ctx)
+}
+
+// do goes through the stages.
+func (at *attempt) do(ctx context.Context) (err error) {
+	if at.project.ID == "" {
+		return misfit("The project %s is not in the configuration of worker %s any more", at.a.Project, at.w.cfg.Name)
+	}
+	if at.warned, err = openWarnings(at.w.WarningsFile(at.a.ID), at.state.Done(restore.Ready)); err != nil {
+		return err
+	}
+	defer at.warned.close()
+	if !at.state.Done(restore.Ready) {
+		if err := at.prepare(ctx); err != nil || at.state.Request.DryRun {
+			return err
+		}
+	}
+	if at.state.Done(restore.Back) {
+		return at.turnBack(ctx, misfit("A part could not be put in its place; the log of the worker says why"))
+	}
+	if err := at.swap(ctx); err != nil {
+		return err
+	}
+	if err := at.project.Hooks.run(ctx, after, at.a); err != nil {
+		at.l.Warn("restore.after failed", zap.Error(err))
+		at.warned.add(archive.Warning{Code: "after_failed", Sentence: "The command restore.after failed, so start the project's services by hand: " + err.Error()})
+	}
+	until := time.Now().Add(at.w.cfg.KeepOld).UTC().Truncate(time.Second)
+	if err := at.complete(ctx, events.RestoreCompleted{Warnings: at.warned.forEvent(), KeptUntil: &until}); err != nil {
+		return err
+	}
+	at.discard(ctx)
+	return nil
+}
+
+// prepare does everything that changes nothing.
+func (at *attempt) prepare(ctx context.Context) error {
+	at.pulse.phase("check")
+	if err := at.open(ctx); err != nil {
+		return err
+	}
+	if err := at.check(ctx); err != nil {
+		return err
+	}
+	if at.state.Request.DryRun {
+		return at.complete(ctx, events.RestoreCompleted{Plan: &at.plan})
+	}
+	if err := refusal(at.plan.Checks); err != nil {
+		return err
+	}
+	for _, name := range at.state.Request.Parts {
+		at.pulse.phase(name)
+		r, t, err := at.restoration(name)
+		if err != nil {
+			return err
+		}
+		if err := r.Build(ctx, archive.NewPartReader(at.source, t.Source)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := at.stage(ctx, restore.Built); err != nil {
+		return err
+	}
+	if at.state.Request.Safety && !at.state.Done(restore.Safe) {
+		at.pulse.phase("safety backup")
+		if err := at.safety(ctx); err != nil {
+			return err
+		}
+	}
+	if err := at.stage(ctx, restore.Safe); err != nil {
+		return err
+	}
+	at.pulse.phase("swap")
+	if err := at.project.Hooks.run(ctx, before, at.a); err != nil {
+		_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again
+		return misfit("The command restore.before failed, so nothing was changed: %v", err)
+	}
+	return at.stage(ctx, restore.Ready)
+}
+
+// stage records a stage. It fails when another attempt has taken over.
+func (at *attempt) stage(ctx context.Context, name string) error {
+	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
+		return restore.Stage(s, at.state.Attempt, name)
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	if err == nil {
+		at.state = at.state.Apply(env)
+		at.l.Info("stage completed", zap.String("stage", name))
+	}
+	return err
+}
+
+func (at *attempt) complete(ctx context.Context, e events.RestoreCompleted) error {
+	e.Attempt = at.state.Attempt
+	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
+		return restore.Complete(s, e)
+	})
+	return err
+}
+
+// retryWait is the pause before another attempt.
+const retryWait = 3 * time.Second
+
+// fail records the bad end. Unless it is final, the request comes again.
+func (at *attempt) fail(ctx context.Context, cause error) error {
+	e := diagnose(cause)
+	e.Attempt, e.State, e.Checks = at.state.Attempt, restore.Unchanged, at.plan.Checks
+	if at.state.Done(restore.Ready) {
+		e.State = restore.Partly
+		if r, ok := errors.AsType[*rolledBack](cause); ok {
+			e.State, e.Retryable = r.state, false
+		}
+	}
+	if e.State == restore.Unchanged {
+		at.discard(ctx)
+	}
+	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
+	if err != nil {
+		return err
+	}
+	if env.Event.(events.RestoreFailed).Final {
+		return nil
+	}
+	return events.RetryAfter(cause, retryWait)
+}
+
+// parts are the parts of the project that are restored, in their order.
+func (at *attempt) parts() (out []project.Part) {
+	for _, p := range at.project.Parts {
+		if slices.Contains(at.state.Request.Parts, p.Name()) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// swapTries is how often a part is swapped before all is turned back.
+const swapTries = 3
+
+// rolledBack is the cause of a restore that was turned back, and how that went.
+type rolledBack struct {
+	error
+	state string
+}
+
+func (r *rolledBack) Unwrap() error { return r.error }
+
+// swap puts part after part in its place. When one cannot be, all of them go back.
+func (at *attempt) swap(ctx context.Context) error {
+	at.pulse.phase("swap")
+	for _, p := range at.parts() {
+		var err error
+		for try := range swapTries {
+			if err = p.Restoration(at.target(p.Name(), archive.Part{}, nil)).Swap(ctx); err == nil || ctx.Err() != nil {
+				break
+			}
+			at.l.Warn("swap failed", zap.String("part", p.Name()), zap.Int("try", try+1), zap.Error(err))
+			wait(ctx, time.Second)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if serr := at.stage(ctx, restore.Back); serr != nil {
+				return serr
+			}
+			return at.turnBack(ctx, err)
+		}
+	}
+	return nil
+}
+
+func (at *attempt) turnBack(ctx context.Context, cause error) error {
+	state := restore.Unchanged
+	for _, p := range slices.Backward(at.parts()) {
+		kept := p.Kept(at.target(p.Name(), archive.Part{}, nil))
+		err := kept.Undo(ctx)
+		if err == nil {
+			err = kept.Drop(ctx) // the copies that are not wanted
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			at.l.Error("cannot turn back", zap.String("part", p.Name()), zap.Error(err))
+			state = restore.Partly
+		}
+	}
+	_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again; the failure is recorded anyway
+	return &rolledBack{cause, state}
+}
+
+// discard removes what was built and not swapped. What cannot be removed only
+// takes room.
+func (at *attempt) discard(ctx context.Context) {
+	if at.state.Request.DryRun {
+		return
+	}
+	for _, p := range at.parts() {
+		if err := p.Restoration(at.target(p.Name(), archive.Part{}, nil)).Discard(context.WithoutCancel(ctx)); err != nil {
+			at.l.Warn("left behind", zap.String("part", p.Name()), zap.Error(err))
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,165 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/restore"
+)
+
+// Create handles a [restore.Create]. What this worker cannot do it rejects.
+func (w *Worker) Create(ctx context.Context, c *restore.Create, cause events.Cause) error {
+	a := c.CommandRoute().About
+	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
+		e, err := restore.Accept(s, *c)
+		if err != nil {
+			return nil, err
+		}
+		return e, w.fits(ctx, c)
+	})
+	if err == nil || errors.Is(err, events.ErrNoChange) || fault.CodeOf(err) == fault.IdempotencyMismatch {
+		return nil // of a mismatch the gateway finds out by reading the restore
+	}
+	if code := fault.CodeOf(err); code != fault.Internal {
+		return w.Reject(ctx, a, cause, err)
+	}
+	return err
+}
+
+// Reject records that a request was refused, so that nobody waits for it.
+func (w *Worker) Reject(ctx context.Context, a events.Aggregate, cause events.Cause, why error) error {
+	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
+		return restore.Reject(s, fault.CodeOf(why), fault.MessageOf(why))
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	return err
+}
+
+// fits returns why this worker cannot do the restore, if it cannot.
+func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
+	p, ok := w.projects[c.Project]
+	if !ok {
+		return fault.Errorf(fault.ProjectNotFound, "Project not found")
+	}
+	b, err := w.archived(ctx, c.Backup, c.BackupProject)
+	if err != nil {
+		return err
+	}
+	for _, name := range c.Parts {
+		if !slices.ContainsFunc(b.Completed.Parts, func(x events.Part) bool { return x.Name == name }) {
+			return fault.Errorf(fault.Invalid, "The backup holds no %s", name)
+		}
+		if !slices.ContainsFunc(p.Parts, func(x project.Part) bool { return x.Name() == name }) {
+			return fault.Errorf(fault.Invalid, "The project %s has no part %s to restore into", c.Project, name)
+		}
+	}
+	if b.Completed.Encrypted && len(w.cfg.Identities) == 0 {
+		return fault.Errorf(fault.Invalid, "The backup is encrypted and this server has no key to read it: set encryption.identity_file")
+	}
+	s, err := w.holders(ctx, c.Project)
+	if err != nil {
+		return err
+	}
+	for _, h := range s.Holders {
+		if h.Exclusive && h.ID != c.ID {
+			return fault.Errorf(fault.Conflict, "Another restore of the project is running: %s", h.ID)
+		}
+	}
+	return nil
+}
+
+// Undo handles a [restore.Undo]: it records the wish, swaps back, and records that.
+// Whoever repeats it after a crash finishes it.
+func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) error {
+	a := c.CommandRoute().About
+	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.RequestUndo(s, time.Now()) })
+	switch code := fault.CodeOf(err); {
+	case code == fault.NotFound || code == fault.Conflict:
+		return nil // the gateway says so itself
+	case err != nil && !errors.Is(err, events.ErrNoChange):
+		return err
+	}
+	state, err := w.state(ctx, a)
+	if err != nil {
+		return err
+	}
+	if !state.Undoing {
+		return nil // done before
+	}
+	if err := w.alone(ctx, a, cause); err != nil {
+		return err
+	}
+	end := events.Event(events.RestoreUndone{})
+	if err := w.undo(ctx, a, state); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		w.cfg.Logger.Error("undo failed", logging.Restore(a.ID), logging.Project(a.Project), zap.Error(err))
+		end = events.RestoreUndoFailed{Message: diagnose(err).Message}
+	}
+	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.EndUndo(s, end) })
+	if err != nil && !errors.Is(err, events.ErrNoChange) {
+		return err
+	}
+	return w.release(ctx, a, cause)
+}
+
+func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State) error {
+	at := &attempt{w: w, a: a, state: state, project: w.projects[a.Project]}
+	if at.project.ID == "" {
+		return misfit("The project %s is not in the configuration of worker %s any more", a.Project, w.cfg.Name)
+	}
+	if err := at.project.Hooks.run(ctx, before, a); err != nil {
+		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a))
+	}
+	var err error
+	for _, p := range slices.Backward(at.parts()) {
+		err = errors.Join(err, p.Kept(at.target(p.Name(), archive.Part{}, nil)).Undo(ctx))
+	}
+	return errors.Join(err, at.project.Hooks.run(ctx, after, a))
+}
+
+// Drop removes what a completed restore has replaced, when its time has come. It
+// implements [events.Handler] for completed restores.
+func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
+	a, cause := env.Aggregate, w.cause(env)
+	state, err := w.state(ctx, a)
+	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() {
+		return err
+	}
+	if left := time.Until(*state.Completed.KeptUntil); left > 0 {
+		return events.RetryAfter(errKept, min(left+time.Second, time.Hour))
+	}
+	if state.Undoing {
+		return events.RetryAfter(errKept, time.Minute)
+	}
+	p, ok := w.projects[a.Project]
+	if !ok {
+		return events.RetryAfter(errKept, time.Hour)
+	}
+	at := &attempt{w: w, a: a, state: state, project: p}
+	for _, part := range at.parts() {
+		if err := part.Kept(at.target(part.Name(), archive.Part{}, nil)).Drop(ctx); err != nil {
+			w.cfg.Logger.Warn("what a restore replaced cannot be removed", logging.Restore(a.ID), zap.Error(err))
+			return events.RetryAfter(err, time.Hour)
+		}
+	}
+	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.Drop(s, time.Now()) })
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	return err
+}
+
+var errKept = errors.New("what was replaced is kept for a while")

@@ -1,0 +1,252 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/restore"
+)
+
+// archived is the backup that is restored, as the log has it.
+func (w *Worker) archived(ctx context.Context, id, project string) (s backup.State, err error) {
+	for env, err := range w.log.Read(ctx, events.BackupAggregate(project, id), 0) {
+		if err != nil {
+			return s, err
+		}
+		s = s.Apply(env)
+	}
+	return s, backup.Readable(s)
+}
+
+// open opens the archive and reads its manifest.
+func (at *attempt) open(ctx context.Context) error {
+	req := at.state.Request
+	b, err := at.w.archived(ctx, req.Backup, req.BackupProject)
+	if err != nil {
+		return err
+	}
+	c := b.Completed
+	src := newSource(c.Size, func(offset, n int64) ([]byte, error) {
+		return at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
+	})
+	at.source = src
+	plain, size := io.ReaderAt(src), c.Size
+	if c.Encrypted {
+		if plain, size, err = age.DecryptReaderAt(src, c.Size, at.w.cfg.Identities...); err != nil {
+			if src.failure() != nil {
+				return src.failure()
+			}
+			return &archiveError{fmt.Errorf("none of the identities in encryption.identity_file opens it: %w", err)}
+		}
+	}
+	src.plain = plain
+	m, err := archive.ReadManifest(plain, size)
+	if err != nil {
+		return src.explain(err)
+	}
+	if m.ID != req.Backup {
+		return &archiveError{fmt.Errorf("it is the archive of another backup, %s", m.ID)}
+	}
+	src.manifest = m
+	return src.fingerprints(req.Parts)
+}
+
+// restoration returns how a part comes back.
+func (at *attempt) restoration(name string) (project.Restoration, project.Target, error) {
+	i := slices.IndexFunc(at.source.manifest.Parts, func(p archive.Part) bool { return p.Name == name })
+	j := slices.IndexFunc(at.project.Parts, func(p project.Part) bool { return p.Name() == name })
+	if i < 0 || j < 0 {
+		return nil, project.Target{}, misfit("The part %s is not in the backup or not in the project any more", name)
+	}
+	t := at.target(name, at.source.manifest.Parts[i], at.source.prints)
+	return at.project.Parts[j].Restoration(t), t, nil
+}
+
+func (at *attempt) target(name string, source archive.Part, prints []byte) project.Target {
+	return project.Target{
+		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.project.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
+		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Foreign: at.state.Request.BackupProject != at.a.Project,
+		Force: at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Warn: at.warned.add,
+	}
+}
+
+// check looks at everything that could stand in the way, all of it, so that the
+// operator learns it at once.
+func (at *attempt) check(ctx context.Context) error {
+	for _, name := range at.state.Request.Parts {
+		r, t, err := at.restoration(name)
+		if err != nil {
+			return err
+		}
+		at.plan.Bytes += t.Source.Bytes
+		at.plan.Replaces = append(at.plan.Replaces, replaces[name])
+		checks, err := r.Check(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		for _, c := range checks {
+			x := events.RestoreCheck{Name: c.Name, OK: c.Problem == "", Sentence: c.Problem, Forced: c.Problem != "" && c.Judgment && at.state.Request.Force}
+			if x.Forced {
+				at.warned.add(archive.Warning{Part: name, Code: c.Name, Sentence: c.Problem})
+			}
+			at.plan.Checks = append(at.plan.Checks, x)
+		}
+	}
+	at.plan.Seconds = 2 + at.plan.Bytes/bytesPerSecond
+	if !at.state.Request.DryRun {
+		return nil // Build reads everything
+	}
+	c := events.RestoreCheck{Name: "archive", OK: true}
+	if err := at.source.verify(at.state.Request.Parts); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if at.source.failure() != nil {
+			return at.source.failure()
+		}
+		c.OK, c.Sentence = false, diagnose(err).Message
+	}
+	at.plan.Checks = append(at.plan.Checks, c)
+	return nil
+}
+
+// bytesPerSecond is what a plain machine restores, more or less.
+const bytesPerSecond = 50 << 20
+
+var replaces = map[string]string{
+	project.Database: "The whole database, whatever was added since the backup included.", project.Storage: "All storage files.",
+	project.Functions: "All edge functions.", project.Config: "Those configuration files that the backup holds.",
+}
+
+// refusedError says what stands in the way of a restore.
+type refusedError struct{ sentence string }
+
+func (e *refusedError) Error() string { return e.sentence }
+
+// refusal returns all that stands in the way, or nil.
+func refusal(checks []events.RestoreCheck) error {
+	var said []string
+	for _, c := range checks {
+		if !c.OK && !c.Forced {
+			said = append(said, c.Sentence)
+		}
+	}
+	if said == nil {
+		return nil
+	}
+	return &refusedError{strings.Join(said, " ")}
+}
+
+// safety backs up what will be replaced.
+func (at *attempt) safety(ctx context.Context) error {
+	env, err := at.w.log.Last(ctx, events.ProjectAggregate(at.a.Project))
+	if err != nil {
+		return err
+	}
+	registered, ok := env.Event.(events.ProjectRegistered)
+	if !ok {
+		return misfit("The project %s is not registered any more", at.a.Project)
+	}
+	c := backup.Create{
+		ID: restore.SafetyID(at.a.ID), Project: at.a.Project, Pool: registered.Pool, Type: backup.Full, Destination: registered.DefaultDestination,
+		Encrypt: registered.EncryptDefault, Origin: backup.OriginSafety, Under: at.a.ID, BodyHash: "safety",
+	}
+	if parts := at.state.Request.Parts; len(parts) == 1 {
+		c.Type = parts[0]
+	}
+	if err := at.w.cfg.Send(ctx, c, at.cause); err != nil {
+		return err
+	}
+	for {
+		s, err := at.backupState(ctx, c.ID)
+		switch {
+		case err != nil:
+			return err
+		case s.Completed != nil:
+			return nil
+		case s.Failed != nil:
+			return misfit("The safety backup failed: %s. Nothing was changed; to do without it send \"safetyBackup\":false", s.Failed.Message)
+		case s.Rejected != nil:
+			return misfit("The safety backup was refused: %s. Nothing was changed; to do without it send \"safetyBackup\":false", s.Rejected.Message)
+		}
+		wait(ctx, 300*time.Millisecond)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (at *attempt) backupState(ctx context.Context, id string) (s backup.State, err error) {
+	s, err = at.w.archived(ctx, id, at.a.Project)
+	if fault.CodeOf(err) != fault.Internal {
+		err = nil // not readable yet
+	}
+	return s, err
+}
+
+// misfitError says that something does not fit the request, which trying again
+// does not change.
+type misfitError struct{ sentence string }
+
+func (e *misfitError) Error() string { return e.sentence }
+
+func misfit(format string, args ...any) error { return &misfitError{fmt.Sprintf(format, args...)} }
+
+// archiveError says that the archive cannot be used.
+type archiveError struct{ err error }
+
+func (e *archiveError) Error() string { return "archive: " + e.err.Error() }
+func (e *archiveError) Unwrap() error { return e.err }
+
+// diagnose makes a fact for people out of an error.
+func diagnose(err error) events.RestoreFailed {
+	var refused *refusedError
+	var fit *misfitError
+	var arch *archiveError
+	var source *project.Error
+	switch {
+	case errors.As(err, &refused):
+		return events.RestoreFailed{Reason: events.ReasonRefused, Message: strings.TrimSuffix(refused.sentence, ".")}
+	case errors.As(err, &fit):
+		return events.RestoreFailed{Reason: events.ReasonConfig, Message: fit.sentence}
+	case errors.As(err, &arch):
+		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive cannot be used: " + arch.err.Error()}
+	case errors.As(err, &source):
+		return events.RestoreFailed{Reason: events.ReasonSource, Message: strings.TrimSuffix(source.Sentence, "."), Retryable: source.Retry}
+	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrVersion), errors.Is(err, archive.ErrLimit):
+		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + plainly(err)}
+	case noSpace(err):
+		return events.RestoreFailed{Reason: events.ReasonNoSpace, Message: "A disk that the restore needs is full; make room and try again"}
+	case fault.CodeOf(err) == fault.Conflict, fault.CodeOf(err) == fault.BackupNotFound:
+		return events.RestoreFailed{Reason: events.ReasonArchive, Message: fault.MessageOf(err)}
+	case fault.CodeOf(err) == fault.Unavailable:
+		return events.RestoreFailed{Reason: events.ReasonDestination, Message: fault.MessageOf(err), Retryable: true}
+	}
+	return events.RestoreFailed{Reason: events.ReasonInternal, Message: "An internal error; the log of the worker says more", Retryable: true}
+}
+
+// plainly shortens an error of the archive to what helps, without names of storage
+// objects.
+func plainly(err error) string {
+	for _, known := range []struct {
+		err  error
+		text string
+	}{{archive.ErrVersion, "a later version of Holdfast made it"}, {archive.ErrUnsafe, "it holds something unsafe"}, {archive.ErrLimit, "it holds more than its manifest says"}} {
+		if errors.Is(err, known.err) {
+			return known.text
+		}
+	}
+	return "what was read does not match its sums"
+}

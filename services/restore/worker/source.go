@@ -1,0 +1,186 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/backup"
+)
+
+// source is an archive at its destination. It is read in chunks, some of them
+// ahead, and only where something is asked for.
+type source struct {
+	size     int64
+	fetch    func(offset, n int64) ([]byte, error)
+	plain    io.ReaderAt // the decrypted archive; the source itself if it is not encrypted
+	manifest archive.Manifest
+	prints   []byte // fingerprint.json, if the archive has a database
+	read     atomic.Int64
+
+	mu     sync.Mutex
+	chunks map[int64]*chunk
+	order  []int64 // of the chunks, oldest first
+	last   int64   // chunk that was asked for last
+	err    error   // first error of fetch
+}
+
+type chunk struct {
+	done chan struct{}
+	b    []byte
+	err  error
+}
+
+const (
+	chunkSize = backup.MaxRead
+	chunksMax = 8 // in memory
+	aheadMax  = 3 // fetched before they are asked for
+)
+
+func newSource(size int64, fetch func(offset, n int64) ([]byte, error)) *source {
+	return &source{size: size, fetch: fetch, chunks: map[int64]*chunk{}, last: -2}
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) {
+		at := off + int64(n)
+		if at >= s.size {
+			return n, io.EOF
+		}
+		c := s.get(at / chunkSize)
+		<-c.done
+		if c.err != nil {
+			return n, c.err
+		}
+		n += copy(p[n:], c.b[at%chunkSize:])
+	}
+	return n, nil
+}
+
+// get returns a chunk and, when chunks are read one after another, begins to fetch
+// the next ones.
+func (s *source) get(i int64) *chunk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.start(i)
+	if i == s.last || i == s.last+1 {
+		for k := i + 1; k <= i+aheadMax && k*chunkSize < s.size; k++ {
+			s.start(k)
+		}
+	}
+	s.last = i
+	return c
+}
+
+func (s *source) start(i int64) *chunk {
+	if c, ok := s.chunks[i]; ok {
+		return c
+	}
+	c := &chunk{done: make(chan struct{})}
+	s.chunks[i], s.order = c, append(s.order, i)
+	if len(s.order) > chunksMax {
+		delete(s.chunks, s.order[0])
+		s.order = s.order[1:]
+	}
+	go func() { // ends with its fetch, which has a deadline
+		defer close(c.done)
+		n := min(chunkSize, s.size-i*chunkSize)
+		c.b, c.err = s.fetch(i*chunkSize, n)
+		s.read.Add(int64(len(c.b)))
+		if c.err == nil && int64(len(c.b)) != n {
+			c.err = &archiveError{fmt.Errorf("it ends early, after %d bytes", i*chunkSize+int64(len(c.b)))}
+		}
+		if c.err != nil {
+			s.mu.Lock()
+			s.err = errors.Join(s.err, c.err)
+			s.mu.Unlock()
+		}
+	}()
+	return c
+}
+
+// failure returns why the destination could not be read, if it could not.
+func (s *source) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// explain returns the error of the destination rather than what it led to.
+func (s *source) explain(err error) error {
+	if f := s.failure(); f != nil {
+		return f
+	}
+	return err
+}
+
+// part returns a part of the archive.
+func (s *source) part(name string) (archive.Part, bool) {
+	i := slices.IndexFunc(s.manifest.Parts, func(p archive.Part) bool { return p.Name == name })
+	if i < 0 {
+		return archive.Part{}, false
+	}
+	return s.manifest.Parts[i], true
+}
+
+// verify reads parts to their end.
+func (s *source) verify(parts []string) error {
+	for _, name := range parts {
+		p, _ := s.part(name)
+		r := archive.NewPartReader(s.plain, p)
+		for {
+			_, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const fingerprintName = project.Database + "/fingerprint.json"
+
+// maxPrints bounds a fingerprint.
+const maxPrints = 64 << 20
+
+// fingerprints reads the fingerprint of the databases, when they are restored. It
+// is the last file of its part, so the whole part is read for it; whatever it says
+// is proved only when the part is read again.
+func (s *source) fingerprints(parts []string) error {
+	p, ok := s.part(project.Database)
+	if !ok || !slices.Contains(parts, project.Database) {
+		return nil
+	}
+	r := archive.NewPartReader(s.plain, p)
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return s.explain(err)
+		}
+		if e.Name == fingerprintName && e.Size <= maxPrints {
+			if s.prints, err = io.ReadAll(r); err != nil {
+				return s.explain(err)
+			}
+		}
+	}
+	if s.prints == nil {
+		return &archiveError{errors.New("its part database has no fingerprint")}
+	}
+	return nil
+}
+
+func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

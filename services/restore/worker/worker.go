@@ -1,0 +1,180 @@
+// Package worker runs restores: it decides on commands, reads archives, builds
+// projects beside what is there, and swaps. A worker serves the projects of its
+// configuration under the name of its pool.
+//
+// What a worker promises survives kill -9: until a restore is ready nothing that
+// is in use was touched, and the next attempt begins anew; from then on the next
+// attempt finishes what was begun, since every step can be seen for what it is.
+package worker
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/restore"
+)
+
+// Config says what a worker works on.
+type Config struct {
+	Pool       string
+	Name       string // of this worker, for people
+	Projects   []Project
+	Identities []age.Identity // that read encrypted archives
+	Dir        string         // for what must lie in files, and for lists of warnings; made
+	KeepOld    time.Duration  // how long what was replaced is kept
+	// Fetch reads a range of an archive that workers of a pool can reach.
+	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
+	// Send sends a command: for the backup of what is replaced.
+	Send   func(ctx context.Context, c events.Command, cause events.Cause) error
+	Report func(events.Aggregate, events.Progress)
+	Logger *zap.Logger
+}
+
+// Project is a project that the worker can reach.
+type Project struct {
+	ID    string
+	Hooks Hooks
+	project.Project
+}
+
+// Worker runs restores. Its methods may be called side by side.
+type Worker struct {
+	cfg      Config
+	log      events.Log
+	projects map[string]Project
+}
+
+// New returns a worker that records in log what it does.
+func New(cfg Config, log events.Log) *Worker {
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	for _, p := range cfg.Projects {
+		w.projects[p.ID] = p
+	}
+	return w
+}
+
+// busyWait is how long a restore waits before it looks again whether the backups
+// of the project have ended.
+const busyWait = time.Second
+
+// Handle implements [events.Handler] for requested restores: it does the next
+// attempt.
+func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
+	req, ok := env.Event.(events.RestoreRequested)
+	if !ok || req.Pool != w.cfg.Pool {
+		return nil // another pool's
+	}
+	a, cause := env.Aggregate, w.cause(env)
+	if req.DryRun {
+		return w.next(ctx, a, cause)
+	}
+	state, err := w.state(ctx, a)
+	if err != nil {
+		return err
+	}
+	if !state.Terminal() {
+		if err := w.alone(ctx, a, cause); err != nil {
+			return err
+		}
+	}
+	if err := w.next(ctx, a, cause); err != nil {
+		return err // the slot belongs to whoever goes on
+	}
+	return w.release(ctx, a, cause)
+}
+
+func (w *Worker) cause(env events.Envelope) events.Cause {
+	return events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
+}
+
+// next does the next attempt, if there is one to do.
+func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Cause) error {
+	var state restore.State
+	env, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
+		state = s
+		return restore.Start(s, w.cfg.Name)
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil // ended before
+	}
+	if err != nil {
+		return err
+	}
+	state = state.Apply(env)
+	l := w.cfg.Logger.With(logging.Restore(a.ID), logging.Project(a.Project), logging.Backup(state.Request.Backup), logging.Correlation(cause.CorrelationID), logging.Attempt(state.Attempt))
+	at := &attempt{w: w, a: a, state: state, cause: cause, l: l, project: w.projects[a.Project]}
+	if state.Failed != nil {
+		l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
+		at.discard(ctx)
+		return nil
+	}
+	return at.run(ctx)
+}
+
+func (w *Worker) state(ctx context.Context, a events.Aggregate) (s restore.State, err error) {
+	for env, err := range w.log.Read(ctx, a, 0) {
+		if err != nil {
+			return s, err
+		}
+		s = s.Apply(env)
+	}
+	return s, nil
+}
+
+// holder is how a restore stands in the slot of its project.
+func holder(a events.Aggregate) events.Holder {
+	return events.Holder{Kind: events.KindRestore, ID: a.ID, Exclusive: true}
+}
+
+// alone takes the slot and returns nil once nobody else is there.
+func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cause) error {
+	err := w.slot(ctx, a, cause, backup.Acquire)
+	if fault.CodeOf(err) == fault.Conflict {
+		return events.RetryAfter(err, busyWait)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := w.holders(ctx, a.Project)
+	if err == nil && !s.Alone(holder(a)) {
+		return events.RetryAfter(errors.New("backups of the project are running"), busyWait)
+	}
+	return err
+}
+
+func (w *Worker) holders(ctx context.Context, id string) (backup.Slot, error) {
+	env, err := w.log.Last(ctx, events.SlotAggregate(id))
+	if errors.Is(err, events.ErrNoEvent) {
+		return backup.Slot{}, nil
+	}
+	return backup.Slot{}.Apply(env), err
+}
+
+func (w *Worker) release(ctx context.Context, a events.Aggregate, cause events.Cause) error {
+	return w.slot(ctx, a, cause, backup.Release)
+}
+
+func (w *Worker) slot(ctx context.Context, a events.Aggregate, cause events.Cause, decide func(backup.Slot, events.Holder) (events.Event, error)) error {
+	_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(a.Project), cause, func(s backup.Slot) (events.Event, error) {
+		return decide(s, holder(a))
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
+	return err
+}
+
+func (w *Worker) scratch(id string) string { return filepath.Join(w.cfg.Dir, id) }
+
+// WarningsFile returns where the warnings of a restore lie, as lines of JSON.
+func (w *Worker) WarningsFile(id string) string { return filepath.Join(w.cfg.Dir, id+".jsonl") }
