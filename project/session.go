@@ -23,6 +23,10 @@ type Server struct {
 // Session is the time of one backup. It holds an exported snapshot of the
 // project's database, if there is one. It is for one part at a time.
 type Session struct {
+	// Wrecked says that the project is known to be damaged: parts of which nothing
+	// is left are backed up as they are, with a warning.
+	Wrecked bool
+
 	server *Server
 	url    string
 	conn   *pgx.Conn

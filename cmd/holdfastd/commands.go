@@ -52,6 +52,8 @@ func checkParts(ctx context.Context, c config.Config, try bool) error {
 			errs = append(errs, fmt.Errorf("project %s: %w", p.ID, err))
 		}
 	}
+	_, err := identities(c)
+	errs = append(errs, err)
 	if try {
 		stores, err := openDestinations(c)
 		errs = append(errs, err, closeAll(stores))

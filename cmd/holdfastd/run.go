@@ -51,7 +51,7 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 	for _, s := range []struct {
 		name  string
 		start func(context.Context, config.Config, *bus.Bus, *zap.Logger, io.Writer) (serve.Service, error)
-	}{{config.Catalog, catalogService}, {config.Worker, workerService}, {config.Gateway, gatewayService}} {
+	}{{config.Catalog, catalogService}, {config.Worker, workerService}, {config.Restorer, restoreService}, {config.Gateway, gatewayService}} {
 		if !c.Has(s.name) {
 			continue
 		}
@@ -121,7 +121,7 @@ func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		return serve.Service{}, err
 	}
 	err = errors.Join(
-		bus.Answer(q, catalog.SubjectList, p.List), bus.Answer(q, catalog.SubjectGet, p.Get),
+		bus.Answer(q, catalog.SubjectList, p.List), bus.Answer(q, catalog.SubjectGet, p.Get), bus.Answer(q, catalog.SubjectRestore, p.Restore),
 		bus.Answer(q, catalog.SubjectProjects, p.Projects), bus.Answer(q, catalog.SubjectFigures, p.Figures),
 	)
 	return serve.Service{Name: config.Catalog, Run: func(ctx context.Context) error {

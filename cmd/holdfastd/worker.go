@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -55,12 +54,12 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 }
 
 func workerConfig(c config.Config, log *zap.Logger) (worker.Config, error) {
-	host, err := os.Hostname()
+	name, err := workerName()
 	if err != nil {
 		return worker.Config{}, err
 	}
 	wc := worker.Config{
-		Pool: c.Pool, Name: fmt.Sprintf("%s-%d", host, os.Getpid()), DefaultDestination: c.DefaultDestination, EncryptDefault: c.Encryption.Default,
+		Pool: c.Pool, Name: name, DefaultDestination: c.DefaultDestination, EncryptDefault: c.Encryption.Default,
 		StallTimeout: c.Backup.StallTimeout, Logger: log, Room: func() error { return room(c) },
 	}
 	for _, s := range c.Encryption.Recipients {

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
 )
 
 // Config says how to reach NATS.
@@ -155,6 +157,10 @@ type watermillLog struct{ l *zap.Logger }
 
 // Error implements watermill.LoggerAdapter.
 func (w watermillLog) Error(msg string, err error, f watermill.LogFields) {
+	if _, wanted := events.RetryDelay(err); wanted { // a handler that waits for its turn
+		w.l.Debug(msg, append(fields(f), zap.Error(err))...)
+		return
+	}
 	w.l.Error(msg, append(fields(f), zap.Error(err))...)
 }
 

@@ -75,6 +75,14 @@ type Project struct {
 	Storage   Storage     `yaml:"storage"`
 	Functions Folder      `yaml:"functions"`
 	Config    ConfigFiles `yaml:"config"`
+	Restore   Hooks       `yaml:"restore"`
+}
+
+// Hooks are commands that stop and start a project's services around a restore.
+type Hooks struct {
+	Before  string        `yaml:"before"` // run by sh in the project's folder
+	After   string        `yaml:"after"`
+	Timeout time.Duration `yaml:"timeout"` // of each; default 5m
 }
 
 // Database says how to reach the database.

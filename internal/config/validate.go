@@ -74,6 +74,12 @@ func (f *file) validateWorker(c *Config) {
 			f.about(path, "must be at least 1s")
 		}
 	}
+	if c.Restore.Slots < 1 {
+		f.about("$.restore.slots", "must be at least 1")
+	}
+	if c.Restore.KeepOld < 0 {
+		f.about("$.restore.keep_old", "must not be negative")
+	}
 	if c.Encryption.Default && len(c.Encryption.Recipients) == 0 {
 		f.about("$.encryption.default", "needs encryption.recipients")
 	}
@@ -117,6 +123,12 @@ func (f *file) validateProjects(c *Config) {
 		}
 		if p.Database.URL != "" {
 			f.validateDatabase(path+".database.url", p.Database.URL)
+		}
+		if p.Restore.Timeout == 0 {
+			p.Restore.Timeout = 5 * time.Minute
+		}
+		if (p.Restore.Before == "") != (p.Restore.After == "") || p.Restore.Timeout < 0 {
+			f.about(path+".restore", "needs both before and after, and a timeout above zero")
 		}
 		if b := p.Storage.Backend; b != "" && b != "file" {
 			f.about(path+".storage.backend", "is %q; a storage backend on S3 cannot be backed up yet, only file", b)

@@ -115,7 +115,14 @@ func TestReadable(t *testing.T) {
 
 func TestSlots(t *testing.T) {
 	a, b := events.Holder{Kind: "backup", ID: "a"}, events.Holder{Kind: "backup", ID: "b"}
-	r := events.Holder{Kind: "restore", ID: "r", Exclusive: true}
+	r, other, late := events.Holder{Kind: "restore", ID: "r", Exclusive: true}, events.Holder{Kind: "restore", ID: "s", Exclusive: true}, events.Holder{Kind: "backup", ID: "c"}
+	errNotAlone := errors.New("not alone")
+	alone := func(s backup.Slot, h events.Holder) error {
+		if s.Alone(h) {
+			return nil
+		}
+		return errNotAlone
+	}
 	slot := backup.Slot{}
 	step := func(e events.Event, err error) error {
 		if err == nil {
@@ -127,17 +134,19 @@ func TestSlots(t *testing.T) {
 		err  error
 		want error
 		code fault.Code
-		held int
 	}{
-		{err: step(backup.Acquire(slot, a)), held: 1},
-		{err: step(backup.Acquire(slot, a)), want: events.ErrNoChange, held: 1},
-		{err: step(backup.Acquire(slot, b)), held: 2},
-		{err: step(backup.Acquire(slot, r)), code: fault.Conflict, held: 2},
-		{err: step(backup.Release(slot, a)), held: 1},
-		{err: step(backup.Release(slot, a)), want: events.ErrNoChange, held: 1},
-		{err: step(backup.Release(slot, b)), held: 0},
-		{err: step(backup.Acquire(slot, r)), held: 1},
-		{err: step(backup.Acquire(slot, a)), code: fault.Conflict, held: 1},
+		{err: step(backup.Acquire(slot, a))},
+		{err: step(backup.Acquire(slot, a)), want: events.ErrNoChange},
+		{err: step(backup.Acquire(slot, b))},
+		{err: step(backup.Acquire(slot, r))}, // it waits, and nobody passes it
+		{err: step(backup.Acquire(slot, other)), code: fault.Conflict},
+		{err: step(backup.Acquire(slot, late)), code: fault.Conflict},
+		{err: step(backup.Release(slot, a))},
+		{err: step(backup.Release(slot, a)), want: events.ErrNoChange},
+		{err: alone(slot, r), want: errNotAlone},
+		{err: step(backup.Release(slot, b))},
+		{err: alone(slot, r)},
+		{err: step(backup.Acquire(slot, a)), code: fault.Conflict},
 	} {
 		if c.code != "" && fault.CodeOf(c.err) != c.code || c.code == "" && !errors.Is(c.err, c.want) {
 			t.Errorf("step %d: %v, want %v %s", i, c.err, c.want, c.code)

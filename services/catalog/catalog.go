@@ -51,7 +51,39 @@ type Backup struct {
 	Warnings     []events.Warning `json:"warnings,omitempty"` // not in lists
 	Held         bool             `json:"held,omitempty"`
 	Verification *Verification    `json:"verification,omitempty"`
-	Revision     events.Revision  `json:"revision"` // of the newest event
+	Restores     []Restore        `json:"restores,omitempty"` // oldest first, without dry runs; not in lists
+	Revision     events.Revision  `json:"revision"`           // of the newest event
+}
+
+// Restore is a restore as the catalog knows it.
+type Restore struct {
+	ID        string                `json:"id"`
+	Backup    string                `json:"backup"`
+	Project   string                `json:"project"` // that was changed
+	Pool      string                `json:"pool"`
+	Parts     []string              `json:"parts"`
+	Status    Status                `json:"status"`
+	Stage     string                `json:"stage,omitempty"` // the last one that was completed
+	Forced    bool                  `json:"forced,omitempty"`
+	DryRun    bool                  `json:"dry_run,omitempty"`
+	Created   time.Time             `json:"created"`
+	Ended     time.Time             `json:"ended,omitzero"` // completed or failed for good
+	Error     string                `json:"error,omitempty"`
+	Reason    string                `json:"reason,omitempty"`
+	State     string                `json:"state,omitempty"` // of the project after a failure
+	Warnings  []events.Warning      `json:"warnings,omitempty"`
+	Checks    []events.RestoreCheck `json:"checks,omitempty"` // of one that was refused
+	Plan      *events.RestorePlan   `json:"plan,omitempty"`   // of a dry run
+	KeptUntil time.Time             `json:"kept_until,omitzero"`
+	Undone    bool                  `json:"undone,omitempty"`
+	Revision  events.Revision       `json:"revision"` // of the newest event
+}
+
+// GetRestore asks for one restore. If there is none the answer is
+// [fault.NotFound].
+type GetRestore struct {
+	ID  string          `json:"id"`
+	Min events.Revision `json:"min,omitempty"`
 }
 
 // Verification is what the last look at the stored archive found.
@@ -136,6 +168,7 @@ type Figures struct{}
 type Reader interface {
 	List(ctx context.Context, q List) (Page, error)
 	Get(ctx context.Context, q Get) (Backup, error)
+	Restore(ctx context.Context, q GetRestore) (Restore, error)
 	Projects(ctx context.Context, q Projects) ([]Project, error)
 	Figures(ctx context.Context, q Figures) (Monitor, error)
 }

@@ -6,6 +6,7 @@ import "context"
 const (
 	SubjectList     = "catalog.list"
 	SubjectGet      = "catalog.get"
+	SubjectRestore  = "catalog.restore"
 	SubjectProjects = "catalog.projects"
 	SubjectFigures  = "catalog.figures"
 )
@@ -26,6 +27,12 @@ func (c Client) List(ctx context.Context, q List) (p Page, err error) {
 func (c Client) Get(ctx context.Context, q Get) (b Backup, err error) {
 	err = c.Ask(ctx, SubjectGet, q, &b)
 	return b, err
+}
+
+// Restore implements [Reader].
+func (c Client) Restore(ctx context.Context, q GetRestore) (r Restore, err error) {
+	err = c.Ask(ctx, SubjectRestore, q, &r)
+	return r, err
 }
 
 // Projects implements [Reader].

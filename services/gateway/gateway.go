@@ -114,7 +114,9 @@ func (g *Gateway) routes() {
 	api.Delete("/backups/:id", write, g.delete)
 	api.Get("/backups/:id/download", read, g.download)
 	api.Get("/projects", read, g.projects)
-	api.Get("/restores/:id", read, g.restore)
+	api.Post("/backups/:id/restore", write, g.restore)
+	api.Get("/restores/:id", read, g.getRestore)
+	api.Post("/restores/:id/undo", write, g.undo)
 }
 
 // Run serves until ctx ends, then lets running requests end for a moment.

@@ -22,6 +22,7 @@ import (
 	"github.com/holdfast-dev/holdfast/events/eventstest"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
 	"github.com/holdfast-dev/holdfast/services/gateway"
 )
@@ -81,6 +82,9 @@ func start(t *testing.T) *server {
 		}
 	})
 	s.append(events.ProjectAggregate("p"), events.ProjectRegistered{Name: "My Project", Pool: "default", Parts: []string{"database", "config"}, Destinations: []string{"local"}, DefaultDestination: "local"})
+	if _, err := p.Projects(t.Context(), catalog.Projects{Min: 1}); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

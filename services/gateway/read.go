@@ -150,7 +150,7 @@ func (g *Gateway) get(c *fiber.Ctx) error {
 		return err
 	}
 	v := g.withProgress(c.UserContext(), view(b))
-	v.RestoreHistory = &[]restoreRow{}
+	v.RestoreHistory = history(b.Restores)
 	return c.JSON(v)
 }
 
@@ -176,9 +176,4 @@ func (g *Gateway) projects(c *fiber.Ctx) error {
 		out = append(out, projectView{p.ID, p.Name, p.Parts, p.Destinations, p.DefaultDestination, p.CanEncrypt, p.EncryptDefault})
 	}
 	return c.JSON(fiber.Map{"projects": out})
-}
-
-// restore answers GET /restores/:id. There is no restore yet that it could find.
-func (*Gateway) restore(*fiber.Ctx) error {
-	return fault.Errorf(fault.NotFound, "Restore not found")
 }

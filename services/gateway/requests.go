@@ -109,3 +109,12 @@ func prefer(c *fiber.Ctx, most time.Duration) preference {
 	}
 	return p
 }
+
+// idempotencyKey returns the header of that name, or "".
+func idempotencyKey(c *fiber.Ctx) (string, error) {
+	key := c.Get("Idempotency-Key")
+	if len(key) > 255 {
+		return "", fault.Errorf(fault.Invalid, "The header Idempotency-Key must have at most 255 characters")
+	}
+	return key, nil
+}

@@ -79,12 +79,6 @@ type verificationView struct {
 	At     second `json:"at"`
 }
 
-// restoreRow is a line of the restore history.
-type restoreRow struct {
-	RestoredAt second `json:"restoredAt"`
-	Duration   int64  `json:"duration"`
-}
-
 func view(b catalog.Backup) backupView {
 	v := backupView{
 		ID: b.ID, ProjectID: b.Project, ProjectName: b.ProjectName, Type: b.Type, Status: b.Status, Destination: b.Destination, Path: b.Path, Size: b.Size,

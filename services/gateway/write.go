@@ -26,9 +26,9 @@ type createBody struct {
 	Encrypt     *bool   `json:"encrypt,omitempty"`
 }
 
-// hash identifies a body, whatever its spaces and the order of its fields.
-func (b createBody) hash() string {
-	j, _ := json.Marshal(b) // strings and a bool
+// hashOf identifies a body, whatever its spaces and the order of its fields.
+func hashOf(body any) string {
+	j, _ := json.Marshal(body) // strings and bools
 	sum := sha256.Sum256(j)
 	return hex.EncodeToString(sum[:])
 }
@@ -44,10 +44,11 @@ func (g *Gateway) create(c *fiber.Ctx) error {
 		return err
 	}
 	cmd.ID = backup.NewID()
-	if key := c.Get("Idempotency-Key"); key != "" {
-		if len(key) > 255 {
-			return fault.Errorf(fault.Invalid, "The header Idempotency-Key must have at most 255 characters")
-		}
+	key, err := idempotencyKey(c)
+	if err != nil {
+		return err
+	}
+	if key != "" {
 		cmd.ID = backup.IDFor(keyOf(c).Hash, cmd.Project, key)
 	}
 	release, err := g.wait()
@@ -65,23 +66,32 @@ func (g *Gateway) create(c *fiber.Ctx) error {
 
 // command makes a command out of a body that the project's worker can do.
 func (g *Gateway) command(ctx context.Context, key Key, body createBody) (backup.Create, error) {
-	c := backup.Create{Type: backup.Full, Origin: backup.OriginManual, BodyHash: body.hash()}
+	c := backup.Create{Type: backup.Full, Origin: backup.OriginManual, BodyHash: hashOf(body)}
 	if body.ProjectID == nil || *body.ProjectID == "" {
 		return c, fault.Errorf(fault.Invalid, "projectId is required")
 	}
 	c.Project = *body.ProjectID
-	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
+	p, err := g.project(ctx, key, c.Project)
 	if err != nil {
 		return c, err
 	}
-	i := slices.IndexFunc(projects, func(p catalog.Project) bool { return p.ID == c.Project })
+	return c, fill(&c, p, body)
+}
+
+// project returns a project that the key may touch.
+func (g *Gateway) project(ctx context.Context, key Key, id string) (catalog.Project, error) {
+	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
+	if err != nil {
+		return catalog.Project{}, err
+	}
+	i := slices.IndexFunc(projects, func(p catalog.Project) bool { return p.ID == id })
 	if i < 0 {
-		return c, fault.Errorf(fault.ProjectNotFound, "Project not found")
+		return catalog.Project{}, fault.Errorf(fault.ProjectNotFound, "Project not found")
 	}
-	if !key.may(c.Project) {
-		return c, fault.Errorf(fault.Forbidden, "The API key may not touch the project %s", c.Project)
+	if !key.may(id) {
+		return catalog.Project{}, fault.Errorf(fault.Forbidden, "The API key may not touch the project %s", id)
 	}
-	return c, fill(&c, projects[i], body)
+	return projects[i], nil
 }
 
 // fill takes over what the body says and what the project does by default.
@@ -131,7 +141,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	changed, stop := g.b.Watch(a)
 	defer stop()
-	state, err := g.state(ctx, a)
+	state, err := fold[backup.State](ctx, g, a)
 	if err != nil {
 		return state, err
 	}
@@ -150,7 +160,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	if pref.async {
 		limit, enough = acceptWait, backup.State.Exists
 	}
-	return g.await(ctx, a, changed, limit, func(s backup.State) (bool, error) {
+	return await(ctx, g, a, changed, limit, func(s backup.State) (bool, error) {
 		if s.Rejected != nil && s.Revision > before {
 			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
 		}
@@ -164,10 +174,10 @@ const look = 2 * time.Second
 
 // await reads the state of a until over says that it is enough, or limit has
 // passed.
-func (g *Gateway) await(ctx context.Context, a events.Aggregate, changed <-chan struct{}, limit time.Duration, over func(backup.State) (bool, error)) (backup.State, error) {
+func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
 	deadline := time.After(limit)
 	for {
-		state, err := g.state(ctx, a)
+		state, err := fold[S](ctx, g, a)
 		if err != nil {
 			return state, err
 		}
@@ -183,7 +193,8 @@ func (g *Gateway) await(ctx context.Context, a events.Aggregate, changed <-chan 
 	}
 }
 
-func (g *Gateway) state(ctx context.Context, a events.Aggregate) (s backup.State, err error) {
+// fold reads an aggregate.
+func fold[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate) (s S, err error) {
 	for env, err := range g.b.Log.Read(ctx, a, 0) {
 		if err != nil {
 			return s, err
@@ -240,6 +251,11 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	for _, r := range b.Restores {
+		if r.Status == catalog.Pending || r.Status == catalog.InProgress {
+			return fault.Errorf(fault.Conflict, "The backup is being restored; it can be deleted when that has ended")
+		}
+	}
 	ctx, cmd := c.UserContext(), backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool}
 	a := cmd.CommandRoute().About
 	release, err := g.wait()
@@ -249,7 +265,7 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 	defer release()
 	changed, stop := g.b.Watch(a)
 	defer stop()
-	before, err := g.state(ctx, a)
+	before, err := fold[backup.State](ctx, g, a)
 	if err != nil {
 		return err
 	}
@@ -259,7 +275,7 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 	if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
 		return err
 	}
-	state, err := g.await(ctx, a, changed, deleteWait, func(s backup.State) (bool, error) {
+	state, err := await(ctx, g, a, changed, deleteWait, func(s backup.State) (bool, error) {
 		switch {
 		case s.Deleted:
 			return true, nil

@@ -188,7 +188,8 @@ func (at *attempt) dump(ctx context.Context, w *archive.Writer, p Project, parts
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.Close() }() // it only read
+	defer func() { _ = s.Close() }()                           // it only read
+	s.Wrecked = at.state.Request.Origin == backup.OriginSafety // or nobody would be restoring it
 	at.pulse.session.Store(s)
 	for _, part := range parts {
 		at.pulse.phase(part.Name())

@@ -41,6 +41,8 @@ func applyOne(ctx context.Context, tx *sql.Tx, env events.Envelope) (completed *
 		return nil, applyProject(ctx, tx, env)
 	case events.KindBackup:
 		return applyBackup(ctx, tx, env)
+	case events.KindRestore:
+		return nil, applyRestore(ctx, tx, env)
 	}
 	return nil, nil //nolint:nilnil // of no interest
 }

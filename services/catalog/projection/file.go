@@ -14,7 +14,7 @@ import (
 
 // version is that of the schema and of the meaning of its columns. Another one
 // means that the file is built anew.
-const version = "1"
+const version = "2"
 
 const schema = `
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
@@ -24,6 +24,8 @@ CREATE TABLE backups (
 CREATE UNIQUE INDEX by_id ON backups (id);
 CREATE TABLE counts (project TEXT, status TEXT, type TEXT, destination TEXT, count INTEGER NOT NULL, size INTEGER NOT NULL,
   PRIMARY KEY (project, status, type, destination));
+CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, doc TEXT NOT NULL);
+CREATE INDEX of_backup ON restores (backup);
 CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
 `

@@ -170,6 +170,9 @@ func (p *Projection) Get(ctx context.Context, q catalog.Get) (catalog.Backup, er
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
+	if err == nil {
+		b.Restores, err = restoresOf(ctx, db, q.ID)
+	}
 	return b, err
 }
 

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"filippo.io/age"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/events/bus"
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/serve"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/restore"
+	"github.com/holdfast-dev/holdfast/services/restore/worker"
+)
+
+func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+	commands, err := b.Commands()
+	if err != nil {
+		return serve.Service{}, err
+	}
+	name, err := workerName()
+	if err != nil {
+		return serve.Service{}, err
+	}
+	wc := worker.Config{
+		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, Send: commands.Send, Report: b.Report, Logger: log,
+		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
+			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
+			return data, err
+		},
+	}
+	if wc.Identities, err = identities(c); err != nil {
+		return serve.Service{}, err
+	}
+	for _, p := range c.Projects {
+		parts, err := projectOf(p, c.Backup.LockTimeout)
+		if err != nil {
+			return serve.Service{}, fmt.Errorf("project %s: %w", p.ID, err)
+		}
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Project: parts, Hooks: hooksOf(p)})
+	}
+	w := worker.New(wc, b.Log())
+	r, err := b.NewRouter(w.Reject)
+	if err != nil {
+		return serve.Service{}, err
+	}
+	r.HandleEvents(bus.EventSubscription{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
+	r.HandleEvents(bus.EventSubscription{Name: "restore-drop-" + c.Pool, Kind: events.KindRestore, Event: "completed", Slots: 1, AckWait: c.Backup.AckWait}, events.HandlerFunc(w.Drop))
+	err = errors.Join(
+		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCreate, w.Create),
+		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbUndo, w.Undo),
+	)
+	return serve.Service{Name: config.Restorer, Run: r.Run}, err
+}
+
+// hooksOf returns the commands around a restore. They run in the project's folder.
+func hooksOf(p config.Project) worker.Hooks {
+	h := worker.Hooks{Before: p.Restore.Before, After: p.Restore.After, Timeout: p.Restore.Timeout, Dir: p.Supabase}
+	if h.Dir == "" {
+		h.Dir = p.Config.Root
+	}
+	return h
+}
+
+// identities reads the keys that open encrypted archives.
+func identities(c config.Config) ([]age.Identity, error) {
+	if c.Encryption.IdentityFile == "" {
+		return nil, nil
+	}
+	f, err := os.Open(c.Encryption.IdentityFile)
+	if err != nil {
+		return nil, fmt.Errorf("encryption.identity_file: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	ids, err := age.ParseIdentities(f)
+	if err != nil {
+		return nil, fmt.Errorf("encryption.identity_file: %w", err)
+	}
+	return ids, nil
+}
+
+// workerName names this process in events.
+func workerName() (string, error) {
+	host, err := os.Hostname()
+	return fmt.Sprintf("%s-%d", host, os.Getpid()), err
+}

@@ -1,0 +1,252 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/restore"
+)
+
+// restoreBody is the body of POST /backups/:id/restore.
+type restoreBody struct {
+	RestoreTypes    []string `json:"restoreTypes,omitempty"`
+	ForceRestore    *bool    `json:"forceRestore,omitempty"`
+	TargetProjectID *string  `json:"targetProjectId,omitempty"`
+	SafetyBackup    *bool    `json:"safetyBackup,omitempty"`
+	DryRun          *bool    `json:"dryRun,omitempty"`
+}
+
+// restore answers POST /backups/:id/restore.
+func (g *Gateway) restore(c *fiber.Ctx) error {
+	b, err := g.find(c)
+	if err != nil {
+		return err
+	}
+	var body restoreBody
+	if len(c.Body()) > 0 {
+		if err := decodeBody(c, &body); err != nil {
+			return err
+		}
+	}
+	cmd, err := g.restoreCommand(c.UserContext(), keyOf(c), b, body)
+	if err != nil {
+		return err
+	}
+	key, err := idempotencyKey(c)
+	if err != nil {
+		return err
+	}
+	if cmd.ID = restore.NewID(); key != "" {
+		cmd.ID = restore.IDFor(keyOf(c).Hash, b.ID, key)
+	}
+	release, err := g.wait()
+	if err != nil {
+		return err
+	}
+	defer release()
+	pref := prefer(c, g.cfg.MaxWait)
+	state, err := g.requestRestore(c, cmd, pref)
+	if err != nil {
+		return err
+	}
+	return g.answerRestore(c, cmd, state, pref)
+}
+
+// restoreCommand makes a command out of a body.
+func (g *Gateway) restoreCommand(ctx context.Context, key Key, b catalog.Backup, body restoreBody) (restore.Create, error) {
+	yes := func(p *bool, def bool) bool {
+		if p == nil {
+			return def
+		}
+		return *p
+	}
+	cmd := restore.Create{
+		Project: b.Project, Backup: b.ID, BackupProject: b.Project, Force: yes(body.ForceRestore, false), Safety: yes(body.SafetyBackup, true),
+		DryRun: yes(body.DryRun, false), BodyHash: hashOf(body),
+	}
+	if body.TargetProjectID != nil {
+		cmd.Project = *body.TargetProjectID
+	}
+	p, err := g.project(ctx, key, cmd.Project)
+	if err != nil {
+		return cmd, err
+	}
+	cmd.Pool = p.Pool
+	state, err := fold[backup.State](ctx, g, events.BackupAggregate(b.Project, b.ID))
+	if err != nil {
+		return cmd, err
+	}
+	if err := backup.Readable(state); err != nil {
+		return cmd, err
+	}
+	if cmd.Parts, err = partsOf(body.RestoreTypes, b); err != nil {
+		return cmd, err
+	}
+	for _, name := range cmd.Parts {
+		if !slices.Contains(p.Parts, name) {
+			return cmd, fault.Errorf(fault.Invalid, "The project %s has no part %s to restore into; it has %s", p.ID, name, strings.Join(p.Parts, ", "))
+		}
+	}
+	return cmd, nil
+}
+
+// partsOf returns the parts that some types ask for, in the order of the archive.
+func partsOf(types []string, b catalog.Backup) ([]string, error) {
+	var held []string
+	for _, p := range b.Parts {
+		held = append(held, p.Name)
+	}
+	for _, t := range types {
+		if !slices.Contains(backup.Types(), t) {
+			return nil, fault.Errorf(fault.Invalid, "restoreTypes must be some of %s", strings.Join(backup.Types(), ", "))
+		}
+		if t != backup.Full && !slices.Contains(held, t) {
+			return nil, fault.Errorf(fault.Invalid, "The backup holds no %s; it holds %s", t, strings.Join(held, ", "))
+		}
+	}
+	if len(types) == 0 || slices.Contains(types, backup.Full) {
+		return held, nil
+	}
+	return slices.DeleteFunc(held, func(p string) bool { return !slices.Contains(types, p) }), nil
+}
+
+// requestRestore sends the command, unless it was sent before, and waits as long
+// as the client wants.
+func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preference) (restore.State, error) {
+	ctx, a := c.UserContext(), cmd.CommandRoute().About
+	changed, stop := g.b.Watch(a)
+	defer stop()
+	state, err := fold[restore.State](ctx, g, a)
+	if err != nil {
+		return state, err
+	}
+	if state.Exists() {
+		if err := restore.Repeat(state, cmd.BodyHash); !errors.Is(err, events.ErrNoChange) {
+			return state, err
+		}
+	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+		return state, err
+	}
+	before, limit, enough := state.Revision, pref.wait, restore.State.Terminal
+	if pref.async {
+		limit, enough = acceptWait, restore.State.Exists
+	}
+	return await(ctx, g, a, changed, limit, func(s restore.State) (bool, error) {
+		if s.Rejected != nil && s.Revision > before {
+			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
+		}
+		return enough(s), nil
+	})
+}
+
+type restoreAnswer struct {
+	Success bool        `json:"success"`
+	Restore restoreView `json:"restore"`
+}
+
+func (g *Gateway) answerRestore(c *fiber.Ctx, cmd restore.Create, state restore.State, pref preference) error {
+	c.Set(fiber.HeaderLocation, "/api/v1/restores/"+cmd.ID)
+	if pref.said != "" {
+		c.Set("Preference-Applied", pref.said)
+	}
+	row := catalog.Restore{ID: cmd.ID, Backup: cmd.Backup, Project: cmd.Project, Parts: cmd.Parts, Status: catalog.Pending, Created: time.Now()} // until the worker says otherwise
+	if state.Exists() {
+		var err error
+		if row, err = g.b.Catalog.Restore(c.UserContext(), catalog.GetRestore{ID: cmd.ID, Min: state.Revision}); err != nil {
+			return err
+		}
+	}
+	if f := state.Failed; f != nil && !pref.async {
+		if f.Reason == events.ReasonRefused {
+			return fault.Errorf(fault.Conflict, "The restore was refused: %s. The project is unchanged", f.Message)
+		}
+		return fault.Errorf(fault.RestoreFailed, "Restore failed: %s. The project is %s", f.Message, f.State)
+	}
+	status := fiber.StatusOK
+	if row.Status != catalog.Completed || pref.async {
+		status = fiber.StatusAccepted
+	}
+	return c.Status(status).JSON(restoreAnswer{true, viewRestore(row)})
+}
+
+// findRestore returns the restore of a route with :id that the key may see.
+func (g *Gateway) findRestore(c *fiber.Ctx) (catalog.Restore, error) {
+	id := c.Params("id")
+	if !restore.ValidID(id) {
+		return catalog.Restore{}, fault.Errorf(fault.NotFound, "Restore not found")
+	}
+	r, err := g.b.Catalog.Restore(c.UserContext(), catalog.GetRestore{ID: id})
+	if err == nil && !keyOf(c).may(r.Project) {
+		err = fault.Errorf(fault.NotFound, "Restore not found")
+	}
+	return r, err
+}
+
+// getRestore answers GET /restores/:id.
+func (g *Gateway) getRestore(c *fiber.Ctx) error {
+	r, err := g.findRestore(c)
+	if err != nil {
+		return err
+	}
+	v := viewRestore(r)
+	if r.Status == catalog.InProgress {
+		if p, ok := g.b.Progress(c.UserContext(), events.RestoreAggregate(r.Project, r.ID)); ok {
+			v.Progress = &p
+		}
+	}
+	return c.JSON(v)
+}
+
+// undo answers POST /restores/:id/undo.
+func (g *Gateway) undo(c *fiber.Ctx) error {
+	r, err := g.findRestore(c)
+	if err != nil {
+		return err
+	}
+	ctx, cmd := c.UserContext(), restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool}
+	a := cmd.CommandRoute().About
+	release, err := g.wait()
+	if err != nil {
+		return err
+	}
+	defer release()
+	changed, stop := g.b.Watch(a)
+	defer stop()
+	before, err := fold[restore.State](ctx, g, a)
+	if err != nil {
+		return err
+	}
+	if err := restore.Undoable(before, time.Now()); err != nil {
+		return err
+	}
+	if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+		return err
+	}
+	state, err := await(ctx, g, a, changed, g.cfg.MaxWait, func(s restore.State) (bool, error) {
+		if s.NotUndone != nil && s.Revision > before.Revision {
+			return true, fault.Errorf(fault.RestoreFailed, "The restore could not be undone: %s", s.NotUndone.Message)
+		}
+		return s.Undone, nil
+	})
+	if err != nil {
+		return err
+	}
+	row, err := g.b.Catalog.Restore(ctx, catalog.GetRestore{ID: r.ID, Min: state.Revision})
+	if err != nil {
+		return err
+	}
+	status := fiber.StatusOK
+	if !state.Undone {
+		status = fiber.StatusAccepted
+	}
+	return c.Status(status).JSON(restoreAnswer{true, viewRestore(row)})
+}
