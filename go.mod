@@ -24,13 +24,14 @@ require (
 	filippo.io/age v1.3.2
 	github.com/holdfast-dev/holdfast/archive v0.0.0
 	github.com/holdfast-dev/holdfast/destination v0.0.0-00010101000000-000000000000
-	github.com/holdfast-dev/holdfast/events v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/events v0.0.0
 	github.com/holdfast-dev/holdfast/events/bus v0.0.0-00010101000000-000000000000
-	github.com/holdfast-dev/holdfast/internal v0.0.0-00010101000000-000000000000
-	github.com/holdfast-dev/holdfast/project v0.0.0-00010101000000-000000000000
-	github.com/holdfast-dev/holdfast/services/backup v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/internal v0.0.0
+	github.com/holdfast-dev/holdfast/project v0.0.0
+	github.com/holdfast-dev/holdfast/services/backup v0.0.0
 	github.com/holdfast-dev/holdfast/services/catalog v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/services/gateway v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/services/restore v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/testenv v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/spf13/cobra v1.10.2
@@ -98,3 +99,5 @@ require (
 )
 
 replace github.com/holdfast-dev/holdfast/testenv => ./testenv
+
+replace github.com/holdfast-dev/holdfast/services/restore => ./services/restore

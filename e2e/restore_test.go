@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -223,8 +221,3 @@ func TestRestoreIsRefused(t *testing.T) {
 		t.Errorf("scratch left behind: %v", left)
 	}
 }
-
-var (
-	_ = syscall.SIGKILL
-	_ = time.Second
-)

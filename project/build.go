@@ -59,12 +59,12 @@ func (b *databaseBuild) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stmt := "CREATE DATABASE " + quote(b.pair.fresh) + " TEMPLATE template0"
+	stmt := []string{"CREATE DATABASE", quote(b.pair.fresh), "TEMPLATE template0"}
 	if len(rows) == 1 {
 		o := rows[0]
-		for option, value := range map[string]string{"ENCODING": o.text("encoding"), "LC_COLLATE": o.text("collate"), "LC_CTYPE": o.text("ctype")} {
-			if value != "" {
-				stmt += " " + option + " " + literal(value)
+		for _, option := range []string{"encoding", "collate", "ctype"} {
+			if value := o.text(option); value != "" {
+				stmt = append(stmt, map[string]string{"encoding": "ENCODING", "collate": "LC_COLLATE", "ctype": "LC_CTYPE"}[option], literal(value))
 			}
 		}
 		there, err := roleNames(ctx, b.a.conn)
@@ -72,10 +72,10 @@ func (b *databaseBuild) create(ctx context.Context) error {
 			return wrapSQL(err)
 		}
 		if owner := o.text("owner"); slices.Contains(there, owner) {
-			stmt += " OWNER " + quote(owner)
+			stmt = append(stmt, "OWNER", quote(owner))
 		}
 	}
-	if _, err := b.a.conn.Exec(ctx, stmt); err != nil {
+	if _, err := b.a.conn.Exec(ctx, strings.Join(stmt, " ")); err != nil {
 		return refused(err, "A new database could not be made")
 	}
 	return nil

@@ -167,7 +167,10 @@ func (d *databaseRestoration) tryExtensions(ctx context.Context, a *admin, names
 	for _, name := range names {
 		_, err := conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS "+quote(name)+" CASCADE")
 		var pg *pgconn.PgError
-		if err != nil && !(errors.As(err, &pg) && pg.Code == "3F000") { // it misses a schema of the project
+		if errors.As(err, &pg) && pg.Code == "3F000" {
+			continue // it is there, and misses a schema of the project
+		}
+		if err != nil {
 			missing = append(missing, name)
 		}
 	}
@@ -184,7 +187,7 @@ func (d *databaseRestoration) checkLive(ctx context.Context, a *admin) (Check, e
 	}
 	s, err := Open(ctx, &Server{URL: func(context.Context) (string, error) { return a.url, nil }, Tools: a.tools})
 	if err != nil {
-		return c, nil //nolint:nilerr // what cannot be opened cannot be judged, and is replaced as a whole
+		return c, nil // what cannot be opened cannot be judged, and is replaced as a whole
 	}
 	defer s.Close() //nolint:errcheck // it only read
 	live := &fingerprint{Objects: map[string]json.RawMessage{}}

@@ -58,11 +58,10 @@ func words(statement string, n int) []string {
 		i := 1
 		for ; i < len(rest); i++ {
 			if rest[i] == '"' {
-				if i+1 < len(rest) && rest[i+1] == '"' {
-					i++
-				} else {
+				if i+1 == len(rest) || rest[i+1] != '"' {
 					break
 				}
+				i++
 			}
 			b.WriteByte(rest[i])
 		}

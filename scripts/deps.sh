@@ -43,7 +43,7 @@ postgres() { # postgres MAJOR SUITE: a tree in $tools/pgMAJOR
 	"$tools/pg$1/$bin/postgres" --version
 }
 
-packages curl:curl setfattr:attr gzip:gzip tar:tar
+packages curl:curl setfattr:attr gzip:gzip tar:tar strace:strace pgrep:procps
 for major in ${*:-15 17}; do
 	case $major in
 	15) postgres 15 bookworm ;;

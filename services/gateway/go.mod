@@ -5,10 +5,11 @@ go 1.26.0
 require (
 	github.com/gofiber/fiber/v2 v2.52.15
 	github.com/google/uuid v1.6.0
-	github.com/holdfast-dev/holdfast/events v0.0.0-00010101000000-000000000000
-	github.com/holdfast-dev/holdfast/internal v0.0.0-00010101000000-000000000000
-	github.com/holdfast-dev/holdfast/services/backup v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/events v0.0.0
+	github.com/holdfast-dev/holdfast/internal v0.0.0
+	github.com/holdfast-dev/holdfast/services/backup v0.0.0
 	github.com/holdfast-dev/holdfast/services/catalog v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/services/restore v0.0.0-00010101000000-000000000000
 	github.com/prometheus/client_golang v1.25.0
 	go.uber.org/zap v1.28.0
 )
@@ -48,3 +49,5 @@ replace github.com/holdfast-dev/holdfast/internal => ../../internal
 replace github.com/holdfast-dev/holdfast/services/backup => ../../services/backup
 
 replace github.com/holdfast-dev/holdfast/services/catalog => ../../services/catalog
+
+replace github.com/holdfast-dev/holdfast/services/restore => ../../services/restore

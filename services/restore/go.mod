@@ -3,9 +3,34 @@ module github.com/holdfast-dev/holdfast/services/restore
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	github.com/holdfast-dev/holdfast/archive v0.0.0
 	github.com/holdfast-dev/holdfast/events v0.0.0
 	github.com/holdfast-dev/holdfast/internal v0.0.0
 	github.com/holdfast-dev/holdfast/project v0.0.0
 	github.com/holdfast-dev/holdfast/services/backup v0.0.0
+	go.uber.org/zap v1.28.0
 )
+
+require (
+	filippo.io/hpke v0.4.0 // indirect
+	github.com/bmatcuk/doublestar/v4 v4.9.1 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	go.uber.org/multierr v1.10.0 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace github.com/holdfast-dev/holdfast/archive => ../../archive
+
+replace github.com/holdfast-dev/holdfast/events => ../../events
+
+replace github.com/holdfast-dev/holdfast/internal => ../../internal
+
+replace github.com/holdfast-dev/holdfast/project => ../../project
+
+replace github.com/holdfast-dev/holdfast/services/backup => ../../services/backup

@@ -186,7 +186,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	e.Attempt, e.State, e.Checks = at.state.Attempt, restore.Unchanged, at.plan.Checks
 	if at.state.Done(restore.Ready) {
 		e.State = restore.Partly
-		if r, ok := errors.AsType[*rolledBack](cause); ok {
+		if r, ok := errors.AsType[*rolledBackError](cause); ok {
 			e.State, e.Retryable = r.state, false
 		}
 	}
@@ -216,13 +216,13 @@ func (at *attempt) parts() (out []project.Part) {
 // swapTries is how often a part is swapped before all is turned back.
 const swapTries = 3
 
-// rolledBack is the cause of a restore that was turned back, and how that went.
-type rolledBack struct {
+// rolledBackError is the cause of a restore that was turned back, and how that went.
+type rolledBackError struct {
 	error
 	state string
 }
 
-func (r *rolledBack) Unwrap() error { return r.error }
+func (r *rolledBackError) Unwrap() error { return r.error }
 
 // swap puts part after part in its place. When one cannot be, all of them go back.
 func (at *attempt) swap(ctx context.Context) error {
@@ -266,7 +266,7 @@ func (at *attempt) turnBack(ctx context.Context, cause error) error {
 		}
 	}
 	_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again; the failure is recorded anyway
-	return &rolledBack{cause, state}
+	return &rolledBackError{cause, state}
 }
 
 // discard removes what was built and not swapped. What cannot be removed only
