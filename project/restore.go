@@ -36,8 +36,8 @@ type Restoration interface {
 	// Check returns what was looked at, well or not. It changes nothing.
 	Check(ctx context.Context) ([]Check, error)
 
-	// Build reads the part to its end. What an earlier Build has left is removed
-	// first.
+	// Build reads the part to its end; the database's r is nil when [Spool] has read
+	// it. What an earlier Build has left is removed first.
 	Build(ctx context.Context, r *archive.Reader) error
 
 	// Swap puts what was built in the place of what is there, and keeps that. It

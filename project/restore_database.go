@@ -93,20 +93,19 @@ func (d *databaseRestoration) main() pair {
 
 // Build implements [Restoration].
 func (d *databaseRestoration) Build(ctx context.Context, r *archive.Reader) error {
-	if err := d.Discard(ctx); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(d.t.Scratch, 0o700); err != nil {
-		return err
-	}
-	if err := d.spool(r); err != nil {
-		return err
+	if r != nil {
+		if _, err := Spool(r, d.t.Scratch); err != nil {
+			return err
+		}
 	}
 	a, err := openAdmin(ctx, d.t.Server)
 	if err != nil {
 		return err
 	}
 	defer a.close() //nolint:errcheck // nothing is pending
+	if err := errors.Join(a.drop(ctx, d.t.fresh(false)), a.drop(ctx, d.t.fresh(true))); err != nil {
+		return err
+	}
 	if err := d.plan(a.name); err != nil {
 		return err
 	}
@@ -129,60 +128,78 @@ func (d *databaseRestoration) Build(ctx context.Context, r *archive.Reader) erro
 }
 
 const (
-	globalsFile = "globals.sql"
-	keyFile     = "pgsodium_root.key"
-	dumpSuffix  = ".dump"
+	globalsFile     = "globals.sql"
+	fingerprintFile = "fingerprint.json"
+	keyFile         = "pgsodium_root.key"
 )
 
-// spool writes what the archive has of the databases into files, since pg_restore
-// has to jump about in a dump. It returns when every sum was right.
-func (d *databaseRestoration) spool(r *archive.Reader) error {
-	var out *os.File
-	defer func() {
-		if out != nil {
-			_ = out.Close() // after an error
-		}
-	}()
+// Spool writes what an archive has of the databases into files of a folder, made
+// anew, since pg_restore has to jump about in a dump. It returns the fingerprint when
+// every sum was right. A [Restoration] of the database that gets no reader builds
+// from these files; they lie in the Scratch of its Target.
+func Spool(r *archive.Reader, dir string) (prints []byte, err error) {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return nil, err
+	}
+	s := spooler{dir: dir}
+	defer func() { err = errors.Join(err, s.close()) }()
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		name := strings.TrimPrefix(e.Name, Database+"/")
-		dir, base := path.Split(name)
-		switch {
-		case e.Kind != archive.File:
-			continue
-		case dir != "":
-			base = strings.TrimSuffix(dir, "/")
-		case base == "fingerprint.json":
+		if e.Kind != archive.File {
 			continue
 		}
-		if base == "" || strings.Contains(base, "/") {
-			return fmt.Errorf("%w: %s in the part %s", archive.ErrUnsafe, e.Name, Database)
+		if err := s.write(e.Name, r); err != nil {
+			return nil, err
 		}
-		if out == nil || filepath.Base(out.Name()) != base {
-			if out != nil {
-				if err := out.Close(); err != nil {
-					return err
-				}
-			}
-			if out, err = os.OpenFile(filepath.Join(d.t.Scratch, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
-				return err
-			}
-		}
-		if _, err := io.CopyBuffer(onlyWriter{out}, onlyReader{r}, make([]byte, 256<<10)); err != nil {
+	}
+	prints, err = os.ReadFile(filepath.Join(dir, fingerprintFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: the part %s has no fingerprint", archive.ErrCorrupt, Database)
+	}
+	return prints, err
+}
+
+// spooler joins the pieces of streamed files.
+type spooler struct {
+	dir string
+	out *os.File
+	buf [256 << 10]byte
+}
+
+func (s *spooler) write(name string, r io.Reader) error {
+	dir, base := path.Split(strings.TrimPrefix(name, Database+"/"))
+	if dir != "" { // a piece
+		base = strings.TrimSuffix(dir, "/")
+	}
+	if base == "" || strings.Contains(base, "/") {
+		return fmt.Errorf("%w: %s in the part %s", archive.ErrUnsafe, name, Database)
+	}
+	if s.out == nil || filepath.Base(s.out.Name()) != base {
+		if err := s.close(); err != nil {
 			return err
 		}
+		out, err := os.OpenFile(filepath.Join(s.dir, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		s.out = out
 	}
-	if out == nil {
-		return fail(nil, "The archive holds no database.")
+	_, err := io.CopyBuffer(onlyWriter{s.out}, onlyReader{r}, s.buf[:])
+	return err
+}
+
+func (s *spooler) close() error {
+	if s.out == nil {
+		return nil
 	}
-	err := out.Close()
-	out = nil
+	err := s.out.Close()
+	s.out = nil
 	return err
 }
 
@@ -244,12 +261,13 @@ func (d *databaseRestoration) Swap(ctx context.Context) error {
 
 // Discard implements [Restoration].
 func (d *databaseRestoration) Discard(ctx context.Context) error {
+	rerr := os.RemoveAll(d.t.Scratch)
 	a, err := openAdmin(ctx, d.t.Server)
 	if err != nil {
-		return err
+		return errors.Join(rerr, err)
 	}
 	defer a.close() //nolint:errcheck // nothing is pending
-	return errors.Join(a.drop(ctx, d.t.fresh(false)), a.drop(ctx, d.t.fresh(true)), os.RemoveAll(d.t.Scratch))
+	return errors.Join(rerr, a.drop(ctx, d.t.fresh(false)), a.drop(ctx, d.t.fresh(true)))
 }
 
 // Kept returns the databases that a restore has replaced.

@@ -130,8 +130,12 @@ func (at *attempt) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := r.Build(ctx, archive.NewPartReader(at.source, t.Source)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		from := archive.NewPartReader(at.source.plain, t.Source)
+		if name == project.Database {
+			from = nil // spooled
+		}
+		if err := r.Build(ctx, from); err != nil {
+			return fmt.Errorf("%s: %w", name, at.source.explain(err))
 		}
 	}
 	if err := at.stage(ctx, restore.Built); err != nil {

@@ -72,7 +72,14 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 		return err
 	}
 	for _, h := range s.Holders {
-		if h.Exclusive && h.ID != c.ID {
+		if !h.Exclusive || h.ID == c.ID {
+			continue
+		}
+		other, err := w.state(ctx, events.RestoreAggregate(c.Project, h.ID))
+		if err != nil {
+			return err
+		}
+		if !other.Terminal() { // else it is about to leave the slot
 			return fault.Errorf(fault.Conflict, "Another restore of the project is running: %s", h.ID)
 		}
 	}

@@ -60,7 +60,22 @@ func (at *attempt) open(ctx context.Context) error {
 		return &archiveError{fmt.Errorf("it is the archive of another backup, %s", m.ID)}
 	}
 	src.manifest = m
-	return src.fingerprints(req.Parts)
+	return at.readDatabase()
+}
+
+// readDatabase reads the databases, when they are restored: into files, unless it
+// is a dry run.
+func (at *attempt) readDatabase() (err error) {
+	p, ok := at.source.part(project.Database)
+	if !ok || !slices.Contains(at.state.Request.Parts, project.Database) {
+		return nil
+	}
+	if at.state.Request.DryRun {
+		at.source.prints, err = at.source.fingerprint(p)
+		return err
+	}
+	at.source.prints, err = project.Spool(archive.NewPartReader(at.source.plain, p), at.w.scratch(at.a.ID))
+	return at.source.explain(err)
 }
 
 // restoration returns how a part comes back.

@@ -116,6 +116,9 @@ func (s *source) failure() error {
 
 // explain returns the error of the destination rather than what it led to.
 func (s *source) explain(err error) error {
+	if err == nil {
+		return nil
+	}
 	if f := s.failure(); f != nil {
 		return f
 	}
@@ -149,19 +152,9 @@ func (s *source) verify(parts []string) error {
 	return nil
 }
 
-const fingerprintName = project.Database + "/fingerprint.json"
-
-// maxPrints bounds a fingerprint.
-const maxPrints = 64 << 20
-
-// fingerprints reads the fingerprint of the databases, when they are restored. It
-// is the last file of its part, so the whole part is read for it; whatever it says
-// is proved only when the part is read again.
-func (s *source) fingerprints(parts []string) error {
-	p, ok := s.part(project.Database)
-	if !ok || !slices.Contains(parts, project.Database) {
-		return nil
-	}
+// fingerprint returns that of the databases without writing anything. It is the
+// last file of its part, so the whole part is read for it.
+func (s *source) fingerprint(p archive.Part) (prints []byte, err error) {
 	r := archive.NewPartReader(s.plain, p)
 	for {
 		e, err := r.Next()
@@ -169,18 +162,23 @@ func (s *source) fingerprints(parts []string) error {
 			break
 		}
 		if err != nil {
-			return s.explain(err)
+			return nil, s.explain(err)
 		}
-		if e.Name == fingerprintName && e.Size <= maxPrints {
-			if s.prints, err = io.ReadAll(r); err != nil {
-				return s.explain(err)
+		if e.Name == fingerprintName {
+			if prints, err = io.ReadAll(io.LimitReader(r, maxPrints)); err != nil {
+				return nil, s.explain(err)
 			}
 		}
 	}
-	if s.prints == nil {
-		return &archiveError{errors.New("its part database has no fingerprint")}
+	if prints == nil {
+		return nil, &archiveError{errors.New("its part database has no fingerprint")}
 	}
-	return nil
+	return prints, nil
 }
+
+const (
+	fingerprintName = project.Database + "/fingerprint.json"
+	maxPrints       = 64 << 20
+)
 
 func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
