@@ -81,8 +81,8 @@ func (s *Session) begin(ctx context.Context) error {
 	if s.conn, err = pgx.ConnectConfig(cctx, conf); err != nil {
 		return connectError(conf, err)
 	}
-	// A role's own timeouts must not end a backup, nor its search_path shorten names.
-	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0; SET search_path = ''"); err != nil {
+	// A role's own timeouts must not end a backup.
+	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0"); err != nil {
 		return refused(err, "The database refused a setting")
 	}
 	if s.tx, err = s.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {

@@ -251,3 +251,6 @@ func copyFixture(name, to string) error {
 	}
 	return err
 }
+
+// DataDir returns the folder of the cluster.
+func (p *Postgres) DataDir() string { return filepath.Join(p.dir, "data") }
