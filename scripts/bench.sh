@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures holdfastd against its rivals, all in one run: the ratios count, not the
-# seconds. SCALE=1 is a database of about 1 GB and 100,000 files; TABLE=database
-# or TABLE=files measures one of the two.
+# seconds. SCALE=1 is a database of about 1 GB and 100,000 files; TABLE=database,
+# TABLE=files or TABLE=restore measures one of them.
 set -eu
 cd "$(dirname "$0")/.."
 ./scripts/deps.sh 17

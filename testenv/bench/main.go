@@ -1,7 +1,7 @@
 // Command bench measures holdfastd beside its rivals, all in one run, on data that
 // it generates: a database of about 1 GB, then 100,000 files, each times the
 // second argument. The first argument is the holdfastd to measure; a third one
-// chooses one of the tables, "database" or "files".
+// chooses one of the tables: "database", "files" or "restore".
 package main
 
 import (
@@ -46,7 +46,7 @@ type bench struct {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 2 || len(args) > 3 {
-		return errors.New("usage: bench HOLDFASTD SCALE [database|files]")
+		return errors.New("usage: bench HOLDFASTD SCALE [database|files|restore]")
 	}
 	only := append(args, "")[2]
 	scale, err := strconv.Atoi(args[1])
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 	for _, table := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"database", b.database}, {"files", b.files}} {
+	}{{"database", b.database}, {"files", b.files}, {"restore", b.restore}} {
 		if only != "" && only != table.name {
 			continue
 		}
@@ -101,6 +101,7 @@ func (b *bench) daemon(ctx context.Context, binary string) (*exec.Cmd, error) {
 	config := filepath.Join(b.dir, "holdfast.yaml")
 	text := fmt.Sprintf(`data_dir: %[1]s/data
 http: {listen: %[2]s}
+restore: {keep_old: 1s}
 projects:
   - {id: database, database: {url: "%[3]s", tools: %[4]s}}
   - {id: files, storage: {path: %[1]s/files}}
@@ -130,26 +131,34 @@ keys:
 	return nil, errors.New("holdfastd is not ready")
 }
 
-// backup makes a backup through REST and returns its size.
-func backup(project string) (int64, error) {
-	req, err := http.NewRequest(http.MethodPost, "http://"+listen+"/api/v1/backups", strings.NewReader(`{"projectId":"`+project+`"}`))
+// post makes a request and returns the answer, which must have the status.
+func post(path, body string, status int) (string, error) {
+	req, err := http.NewRequest(http.MethodPost, "http://"+listen+"/api/v1"+path, strings.NewReader(body))
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	req.Header.Set("X-API-Key", key)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusCreated {
-		return 0, fmt.Errorf("%d %s %w", resp.StatusCode, body, err)
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != status {
+		return "", fmt.Errorf("%d %s %w", resp.StatusCode, answer, err)
 	}
-	var size int64
-	_, err = fmt.Sscan(string(regexp.MustCompile(`"size":(\d+)`).FindSubmatch(body)[1]), &size)
-	return size, err
+	return string(answer), nil
+}
+
+// backup makes a backup through REST and returns its id and size.
+func backup(project string) (id string, size int64, err error) {
+	answer, err := post("/backups", `{"projectId":"`+project+`"}`, http.StatusCreated)
+	if err != nil {
+		return "", 0, err
+	}
+	_, err = fmt.Sscan(regexp.MustCompile(`"size":(\d+)`).FindStringSubmatch(answer)[1], &size)
+	return regexp.MustCompile(`backup-[a-z2-7]{26}`).FindString(answer), size, err
 }
 
 // best runs f several times, at a larger scale once, and returns its shortest time
@@ -188,7 +197,7 @@ func (b *bench) table(ctx context.Context, title string, project string, rivals 
 	say("\n%s", title)
 	var size int64
 	ours, err := b.best(func() (err error) {
-		size, err = backup(project)
+		_, size, err = backup(project)
 		return err
 	})
 	if err != nil {
@@ -226,4 +235,28 @@ func (b *bench) files(ctx context.Context) error {
 		rival{"tar --xattrs | pigz -1 (budget <= 0.40)", "tar --xattrs -C files -c . | pigz -1 >tgz"},
 		rival{"restic, empty repository (budget <= 0.65)", "rm -rf r; restic init -q -r r; restic -q -r r backup files"},
 	)
+}
+
+func (b *bench) restore(ctx context.Context) error {
+	id, _, err := backup("database")
+	if err != nil {
+		return err
+	}
+	if err := b.sh(ctx, "pg_dump -Fc -Z0 '"+b.pg.URL("postgres")+"' >z0"); err != nil {
+		return err
+	}
+	say("\nrestore of a database")
+	ours, err := b.best(func() error {
+		_, err := post("/backups/"+id+"/restore", `{"forceRestore":true,"safetyBackup":false}`, http.StatusOK)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	say("%-52s %6.2f s", "holdfastd, REST to proved and swapped", ours)
+	theirs, err := b.best(func() error {
+		return b.sh(ctx, "psql -q '"+b.pg.URL("template1")+"' -c 'DROP DATABASE IF EXISTS rival' -c 'CREATE DATABASE rival TEMPLATE template0'; pg_restore -j2 -d '"+b.pg.URL("rival")+"' z0")
+	})
+	say("%-52s %6.2f s  ratio %.2f", "pg_restore -j2 (budget <= 1.20)", theirs, ours/theirs)
+	return err
 }
