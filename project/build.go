@@ -2,6 +2,7 @@ package project
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -125,10 +126,54 @@ func (b *databaseBuild) sections(ctx context.Context, c client, conn *pgx.Conn) 
 		}
 		failed = append(failed, more...)
 	}
-	if _, err := conn.Exec(ctx, "ANALYZE"); err != nil { // while the functions of indexes still find what they call
+	if err := b.analyze(ctx, conn, jobs); err != nil { // while the functions of indexes still find what they call
 		return nil, refused(err, "The restored database could not be analyzed")
 	}
 	return failed, b.reclaim(ctx, conn)
+}
+
+// analyze gathers the statistics of all tables, several at a time, the largest
+// first.
+func (b *databaseBuild) analyze(ctx context.Context, conn *pgx.Conn, jobs int) error {
+	rows, err := conn.Query(ctx, `SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_toast%' ORDER BY pg_table_size(c.oid) DESC`)
+	if err != nil {
+		return err
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	work := make(chan string, len(tables))
+	for _, t := range tables {
+		work <- t
+	}
+	close(work)
+	ended := make(chan error, jobs)
+	for range jobs {
+		go func() { ended <- analyzeAll(ctx, conn.Config(), work) }()
+	}
+	for range jobs {
+		err = errors.Join(err, <-ended)
+	}
+	return err
+}
+
+func analyzeAll(ctx context.Context, conf *pgx.ConnConfig, work <-chan string) error {
+	conn, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	if _, err := conn.Exec(ctx, "SET search_path = ''"); err != nil { // as the names were written
+		return err
+	}
+	for table := range work {
+		if _, err := conn.Exec(ctx, "ANALYZE "+table); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const pathless = `SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang

@@ -14,7 +14,8 @@ import (
 
 // tables are what projects on Supabase are full of, as far as compression and
 // pg_dump are concerned: UUIDs everywhere, tokens, JSON, times, short texts of
-// words as frequent as in a language, embeddings. About 1 GB as a dump, of which
+// words as frequent as in a language, embeddings; and the indexes that such tables
+// have. About 1 GB as a dump, of which
 // %[1]d is the multiple.
 const tables = `SELECT setseed(0.42);
 CREATE TABLE users AS SELECT gen_random_uuid() AS id, 'user' || n || '@' || (ARRAY['example.com','mail.test','school.example','acme.example'])[1 + n %% 4] AS email,
@@ -45,9 +46,14 @@ CREATE TABLE objects AS SELECT gen_random_uuid() AS id, (ARRAY['avatars','docume
  gen_random_uuid() || '/' || n || (ARRAY['.png','.jpg','.pdf'])[1 + n %% 3] AS name, gen_random_uuid() AS owner, now() - random() * interval '300 days' AS created_at, gen_random_uuid() AS version,
  jsonb_build_object('eTag', '"' || md5(random()::text) || '"', 'size', (random() * 500000)::int, 'mimetype', (ARRAY['image/png','image/jpeg','application/pdf'])[1 + n %% 3], 'cacheControl', 'max-age=3600',
  'lastModified', to_char(now() - random() * interval '300 days', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'httpStatusCode', 200) AS metadata FROM generate_series(1, %[1]d * 200000) n;
-ALTER TABLE users ADD PRIMARY KEY (id); CREATE UNIQUE INDEX ON users (email); ALTER TABLE sessions ADD PRIMARY KEY (id); ALTER TABLE sessions ADD FOREIGN KEY (user_id) REFERENCES users;
-ALTER TABLE orders ADD PRIMARY KEY (id); ALTER TABLE audit ADD PRIMARY KEY (id); ALTER TABLE messages ADD PRIMARY KEY (id); CREATE INDEX ON messages (room_id); ALTER TABLE events ADD PRIMARY KEY (id);
-ALTER TABLE documents ADD PRIMARY KEY (id); ALTER TABLE objects ADD PRIMARY KEY (id); CREATE UNIQUE INDEX ON objects (bucket_id, name);
+ALTER TABLE users ADD PRIMARY KEY (id); CREATE UNIQUE INDEX ON users (email); CREATE INDEX ON users (created_at); CREATE INDEX ON users USING gin (raw_user_meta_data);
+ALTER TABLE sessions ADD PRIMARY KEY (id); ALTER TABLE sessions ADD FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE; CREATE INDEX ON sessions (user_id, created_at); CREATE INDEX ON sessions (not_after DESC);
+ALTER TABLE orders ADD PRIMARY KEY (id); CREATE INDEX ON orders (customer_id, created_at); CREATE INDEX ON orders (product_id); CREATE INDEX ON orders (status) WHERE status <> 'delivered';
+ALTER TABLE audit ADD PRIMARY KEY (id); CREATE INDEX ON audit (created_at); CREATE INDEX ON audit ((payload ->> 'actor_id'));
+ALTER TABLE messages ADD PRIMARY KEY (id); CREATE INDEX ON messages (room_id, sent_at); CREATE INDEX ON messages (author); CREATE INDEX ON messages USING gin (to_tsvector('english', body));
+ALTER TABLE events ADD PRIMARY KEY (id); CREATE INDEX ON events (user_id, at); CREATE INDEX ON events USING gin (properties jsonb_path_ops);
+ALTER TABLE documents ADD PRIMARY KEY (id); CREATE INDEX ON documents (owner);
+ALTER TABLE objects ADD PRIMARY KEY (id); CREATE UNIQUE INDEX ON objects (bucket_id, name); CREATE INDEX ON objects (name text_pattern_ops);
 ANALYZE`
 
 // filesPerScale is how many files of 23 kB there are, a third of them text.
