@@ -151,9 +151,26 @@ func (m *members) compress() {
 	}
 }
 
-var gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+// gzipHeader has an extra field (RFC 1952, 2.3.1.1) with room for the length of the
+// member, so that a reader can find the next one and decompress both side by side.
+var gzipHeader = []byte{0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, 'H', 'M', 4, 0, 0, 0, 0, 0}
 
-// deflate writes one gzip member with the content of in. Stretches that would
+const lengthAt = 16 // of the member's length in gzipHeader
+
+// maxMember is what a member with a length in its head may have at the most.
+const maxMember = memberSize + memberSize/4 + 4096
+
+// parseLength returns the length that the head of a member holds, and false if it
+// has none.
+func parseLength(head []byte) (int, bool) {
+	if len(head) < len(gzipHeader) || !bytes.Equal(head[:lengthAt], gzipHeader[:lengthAt]) {
+		return 0, false
+	}
+	return int(binary.LittleEndian.Uint32(head[lengthAt:])), true
+}
+
+// deflate writes one gzip member with the content of in into out, which is empty.
+// Stretches that would
 // not become smaller are stored as they are, which costs next to no time. Both
 // kinds may only change at a cut, or at every chunk after one.
 func deflate(out *bytes.Buffer, z *flate.Writer, in []byte, cuts []int) {
@@ -179,6 +196,7 @@ func deflate(out *bytes.Buffer, z *flate.Writer, in []byte, cuts []int) {
 	binary.LittleEndian.PutUint32(tail[:], crc32.ChecksumIEEE(in))
 	binary.LittleEndian.PutUint32(tail[4:], uint32(len(in)))
 	out.Write(tail[:])
+	binary.LittleEndian.PutUint32(out.Bytes()[lengthAt:], uint32(out.Len()))
 }
 
 const (

@@ -13,6 +13,9 @@ import (
 type stream struct {
 	src     *source
 	r       *bufio.Reader // of src; the decompressor does not read beyond its member
+	ahead   *inflater
+	cur     *inflated // being read, if the current member is one that was decompressed ahead
+	rest    []byte    // of cur
 	zr      *gzip.Reader
 	start   int64 // of the current member, or -1 between two
 	trailer int64 // what the trailer says, or -1 before it was met
@@ -39,7 +42,7 @@ func (s *source) Read(p []byte) (int, error) {
 // newStream reads members from r, whose first byte lies at offset.
 func newStream(r io.Reader, offset int64) *stream {
 	src := &source{r: r, n: offset}
-	return &stream{src: src, r: bufio.NewReaderSize(src, 64<<10), start: -1, trailer: -1}
+	return &stream{src: src, r: bufio.NewReaderSize(src, 64<<10), ahead: newInflater(), start: -1, trailer: -1}
 }
 
 // Read returns io.EOF where r ends after a whole member.
@@ -47,6 +50,17 @@ func (s *stream) Read(p []byte) (int, error) {
 	for s.err == nil {
 		if s.start < 0 {
 			s.err = s.next()
+			continue
+		}
+		if s.cur != nil {
+			if len(s.rest) > 0 {
+				n := copy(p, s.rest)
+				s.rest = s.rest[n:]
+				return n, nil
+			}
+			s.err = s.cur.err
+			s.ahead.done(s.cur)
+			s.cur, s.start = nil, -1
 			continue
 		}
 		n, err := s.zr.Read(p)
@@ -68,6 +82,10 @@ func (s *stream) next() error {
 			return io.EOF
 		}
 		return s.fault(fmt.Errorf("%w: data after the trailer", ErrCorrupt))
+	}
+	if s.cur = s.ahead.next(s); s.cur != nil {
+		s.start, s.rest = s.cur.start, s.cur.out
+		return nil
 	}
 	if _, err := s.r.Peek(1); errors.Is(err, io.EOF) {
 		return io.EOF
