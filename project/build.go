@@ -164,7 +164,7 @@ func analyzeAll(ctx context.Context, conf *pgx.ConnConfig, work <-chan string) e
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	defer conn.Close(context.WithoutCancel(ctx))                      //nolint:errcheck // nothing is pending
 	if _, err := conn.Exec(ctx, "SET search_path = ''"); err != nil { // as the names were written
 		return err
 	}

@@ -84,6 +84,10 @@ func (c client) output(ctx context.Context, name string, args ...string) (string
 	return out.String(), nil
 }
 
+// restoreOptions are settings of the sessions of pg_restore. Nothing waits for the
+// disk until the swap, whose commit makes everything before it durable as well.
+const restoreOptions = "-c synchronous_commit=off -c maintenance_work_mem=128MB"
+
 // restore runs pg_restore and returns the entries that failed, in the order in
 // which they did. An error means that it did not get to its end.
 func (c client) restore(ctx context.Context, dump string, args ...string) ([]failure, error) {
@@ -91,6 +95,7 @@ func (c client) restore(ctx context.Context, dump string, args ...string) ([]fai
 	if err != nil {
 		return nil, err
 	}
+	cmd.Env = append(cmd.Env, "PGOPTIONS="+restoreOptions)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

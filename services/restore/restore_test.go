@@ -122,10 +122,11 @@ func TestIDs(t *testing.T) {
 	if !restore.ValidID(id) || restore.ValidID("restore-x") || restore.ValidID("backup-aaaaaaaaaaaaaaaaaaaaaaaaaa") || restore.NewID() == id {
 		t.Errorf("id %s", id)
 	}
-	if restore.IDFor("k", "b", "i") != restore.IDFor("k", "b", "i") || restore.IDFor("k", "b", "i") == restore.IDFor("k", "b", "j") {
-		t.Error("ids of keys")
+	// They are for ever: a repeated request must find its restore.
+	if got, want := restore.IDFor("k", "b", "i"), "restore-in7u2firtcuzgjn6nerm2rep6q"; got != want || restore.IDFor("k", "b", "j") == want {
+		t.Errorf("id of a key: %s, want %s", got, want)
 	}
-	if restore.SafetyID(id) != restore.SafetyID(id) || restore.SafetyID(id) == restore.SafetyID(restore.NewID()) {
-		t.Error("ids of safety backups")
+	if got, want := restore.SafetyID("restore-a"), "backup-o7yej7axssbth6yqa54uapwswi"; got != want {
+		t.Errorf("id of a safety backup: %s, want %s", got, want)
 	}
 }
