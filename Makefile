@@ -33,7 +33,7 @@ $(GOLANGCI):
 
 .PHONY: race
 race: deps ## Test what runs side by side with the race detector
-	go test -race -timeout 20m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/catalog/... ./services/gateway/... ./internal/... ./project/...
+	go test -race -timeout 20m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/restore/... ./services/catalog/... ./services/gateway/... ./internal/... ./project/...
 
 .PHONY: e2e
 e2e: deps ## Test the real daemon through REST
