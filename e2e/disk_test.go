@@ -11,17 +11,23 @@ import (
 	"github.com/holdfast-dev/holdfast/testenv"
 )
 
-// TestFullDisk puts the log and the destination on one small file system.
-func TestFullDisk(t *testing.T) {
+// smallDisk mounts a small file system, which only root can.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
 	if os.Getuid() != 0 {
-		t.Log("not root: a small file system cannot be mounted here")
-		return
+		t.Skip("not root: a small file system cannot be mounted here")
 	}
-	dir, files := t.TempDir(), t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatalf("mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_FORCE|syscall.MNT_DETACH) })
+	return dir
+}
+
+// TestFullDisk puts the log and the destination on one small file system.
+func TestFullDisk(t *testing.T) {
+	dir, files := smallDisk(t, "64m"), t.TempDir()
 	big := "'" + files + "/big'"
 	sh(t, files, "dd if=/dev/urandom of="+big+" bs=1M count=80 status=none")
 	text := config(dir+"/data", dir+"/backups", fmt.Sprintf(`{id: p, functions: {path: %s}}`, files), "")

@@ -183,15 +183,8 @@ func TestServerDiesDuringARestore(t *testing.T) {
 
 // TestFullDiskDuringARestore has too little room for the dump.
 func TestFullDiskDuringARestore(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("not root: a small file system cannot be mounted here")
-	}
+	small, dir := smallDisk(t, "40m"), t.TempDir()
 	src, project := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 5})
-	small, dir := t.TempDir(), t.TempDir()
-	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=40m"); err != nil {
-		t.Fatalf("mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(small, syscall.MNT_FORCE|syscall.MNT_DETACH) })
 	d := start(t, config(small+"/data", dir+"/backups", project, ""))
 	d.ready()
 	a := d.call("POST", "/backups", full)
@@ -212,4 +205,27 @@ func TestFullDiskDuringARestore(t *testing.T) {
 		return nil
 	})
 	same(t, "after there was room", before, facts(t, src))
+}
+
+// TestSwapThatFailsIsTurnedBack lets the functions' swap fail, by a mount on one of
+// them, after the database and the storage files were swapped.
+func TestSwapThatFailsIsTurnedBack(t *testing.T) {
+	src := testenv.NewSupabase(t, testenv.SupabaseConfig{Major: 15, Objects: 20})
+	dir, hello := t.TempDir(), src.Dir+"/volumes/functions/hello"
+	if os.Getuid() != 0 {
+		t.Skip("not root: nothing can be mounted here")
+	}
+	project := fmt.Sprintf(`{id: p, supabase: %s, database: {tools: %s}, restore: {before: "mount -t tmpfs tmpfs %s", after: "umount %s"}}`, src.Dir, src.DB.Bin, hello, hello)
+	d := start(t, config(dir+"/data", dir+"/backups", project, ""))
+	d.ready()
+	a := d.call("POST", "/backups", full)
+	d.want(a, 201)
+	damage(t, src)
+	damaged := facts(t, src)
+	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{}`), 500, "The old files of the part functions could not be moved away", "The project is unchanged")
+	same(t, "turned back", damaged, facts(t, src))
+	left := sh(t, src.Dir, src.DB.Bin+"/psql -At '"+src.DB.URL("template1")+"' -c \"SELECT datname FROM pg_database WHERE datname LIKE '%before%' OR datname LIKE 'holdfast%'\"; find . -name '.holdfast-*'")
+	if left != "" {
+		t.Errorf("left behind: %s", left)
+	}
 }

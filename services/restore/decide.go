@@ -85,7 +85,11 @@ func Fail(s State, e events.RestoreFailed) (events.Event, error) {
 	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
-	e.Final = !e.Retryable || e.Attempt >= MaxAttempts
+	limit := MaxAttempts
+	if s.Done(Ready) {
+		limit = maxForward
+	}
+	e.Final = !e.Retryable || e.Attempt >= limit
 	return e, nil
 }
 

@@ -111,6 +111,15 @@ func TestDecisions(t *testing.T) {
 	if f := e.(events.RestoreFailed); err != nil || f.Final {
 		t.Errorf("the first failure that may go away is final: %+v, %v", f, err)
 	}
+	third := events.RestoreFailed{Attempt: 3, Retryable: true}
+	for _, x := range []struct {
+		s     restore.State
+		final bool
+	}{{state(requested, events.RestoreStarted{Attempt: 3}), true}, {state(requested, events.RestoreStarted{Attempt: 3}, stage(restore.Ready)), false}} {
+		if e, err := restore.Fail(x.s, third); err != nil || e.(events.RestoreFailed).Final != x.final {
+			t.Errorf("the third failure, stages %v: %+v, %v", x.s.Stages, e, err)
+		}
+	}
 	e, _ = restore.Start(state(requested, started, second, events.RestoreStarted{Attempt: 3}), "w")
 	if f := e.(events.RestoreFailed); f.State != restore.Unchanged || !f.Final {
 		t.Errorf("died three times: %+v", f)

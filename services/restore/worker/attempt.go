@@ -243,6 +243,9 @@ func (at *attempt) swap(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if project.MayRetry(err) { // the server is away, for a moment perhaps
+			return err
+		}
 		if err != nil {
 			if serr := at.stage(ctx, restore.Back); serr != nil {
 				return serr
@@ -263,6 +266,9 @@ func (at *attempt) turnBack(ctx context.Context, cause error) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if project.MayRetry(err) {
+			return err
 		}
 		if err != nil {
 			at.l.Error("cannot turn back", zap.String("part", p.Name()), zap.Error(err))

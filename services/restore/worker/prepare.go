@@ -80,13 +80,13 @@ func (at *attempt) readDatabase() (err error) {
 
 // restoration returns how a part comes back.
 func (at *attempt) restoration(name string) (project.Restoration, project.Target, error) {
-	i := slices.IndexFunc(at.source.manifest.Parts, func(p archive.Part) bool { return p.Name == name })
-	j := slices.IndexFunc(at.project.Parts, func(p project.Part) bool { return p.Name() == name })
-	if i < 0 || j < 0 {
+	held, ok := at.source.part(name)
+	i := slices.IndexFunc(at.project.Parts, func(p project.Part) bool { return p.Name() == name })
+	if !ok || i < 0 {
 		return nil, project.Target{}, misfit("The part %s is not in the backup or not in the project any more", name)
 	}
-	t := at.target(name, at.source.manifest.Parts[i], at.source.prints)
-	return at.project.Parts[j].Restoration(t), t, nil
+	t := at.target(name, held, at.source.prints)
+	return at.project.Parts[i].Restoration(t), t, nil
 }
 
 func (at *attempt) target(name string, source archive.Part, prints []byte) project.Target {
