@@ -270,3 +270,25 @@ func TestLostRowSecurityIsNeverForced(t *testing.T) {
 		}
 	}
 }
+
+// TestGrantsThatNoDumpHoldsComeBack records a grant as one that an extension made
+// itself, as event triggers do on Supabase: pg_dump leaves such grants out.
+func TestGrantsThatNoDumpHoldsComeBack(t *testing.T) {
+	src := testenv.NewSupabase(t, testenv.SupabaseConfig{Major: 15, Objects: 1})
+	srv := server(src.DB.URL("postgres"), src.DB.Bin)
+	if err := src.DB.Exec(t.Context(), "postgres", `GRANT SELECT ON cron.job TO app_reader; DELETE FROM pg_init_privs WHERE objoid = 'cron.job'::regclass;
+		INSERT INTO pg_init_privs SELECT oid, 'pg_class'::regclass, 0, 'e', relacl FROM pg_class WHERE oid = 'cron.job'::regclass`); err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := dump(t, project.Project{Parts: database(time.Minute), Server: srv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := restoreTo(t, b, srv, nil)
+	if err != nil || said != "" {
+		t.Errorf("%v, %s", err, said)
+	}
+	if scalar(t, src.DB, "SELECT has_table_privilege('app_reader', 'cron.job', 'SELECT')::int") != 1 {
+		t.Error("the grant is lost")
+	}
+}
