@@ -6,12 +6,15 @@
 //
 // A store keeps objects under keys, such as
 // "my-project/2026-01-19-full-abcdefghij.tar.gz". An object is there whole or not
-// at all, and is never changed.
+// at all, and is never changed. An upload that has neither completed nor been
+// aborted is unfinished: nobody sees it, but some providers charge for it. A mark
+// says by which installation of Holdfast an object was stored.
 //
 // # Errors
 //
-// [ErrExist], [ErrNotExist], [ErrNoSpace], [ErrDenied] and [ErrKey] are wrapped by
-// the errors of every driver. All others may go away by trying again.
+// The sentinels below are wrapped by the errors of every driver, together with a
+// sentence that says what to do. Errors that wrap none of them, and
+// [ErrUnreachable], may go away by trying again.
 package destination
 
 import (
@@ -32,15 +35,31 @@ var (
 	// ErrNoSpace is returned by Put when the destination is full, or would be
 	// fuller than it may.
 	ErrNoSpace = errors.New("destination: no space left")
+	// ErrTooLarge is returned by Put, before it reads anything, for an estimate
+	// beyond what the destination can keep in one object, and later when the object
+	// grows beyond that.
+	ErrTooLarge = errors.New("destination: object too large")
 	// ErrDenied is returned when the destination refuses the credentials or the
 	// permissions do not suffice.
 	ErrDenied = errors.New("destination: access denied")
+	// ErrNoBucket is returned when the bucket, or the container, does not exist.
+	ErrNoBucket = errors.New("destination: no such bucket")
+	// ErrUnreachable is returned when the destination does not answer, or when who
+	// answers cannot prove to be it.
+	ErrUnreachable = errors.New("destination: out of reach")
+	// ErrLocked is returned by Delete for an object that the destination keeps
+	// because of a retention period or a legal hold.
+	ErrLocked = errors.New("destination: object is locked")
+	// ErrCorrupt is returned by Put when what the destination has stored is not
+	// what was sent. The object is gone again.
+	ErrCorrupt = errors.New("destination: stored object differs from what was sent")
 	// ErrKey is returned for a key that [CheckKey] refuses.
 	ErrKey = errors.New("destination: bad key")
 )
 
 // Estimate is how many bytes an object may have, or 0 if nobody knows. Drivers
-// choose the size of their upload parts by it. The object may be larger.
+// choose the size of their upload parts by it. The object may be larger, by a
+// tenth at least; with 0 there is room for 150 GiB.
 type Estimate int64
 
 // Info is what a destination says of an object.
@@ -49,6 +68,7 @@ type Info struct {
 	Path    string // for people, such as s3://bucket/key or an absolute path
 	Size    int64  // bytes
 	SHA256  string // lower-case hex; empty from List, and from Stat where it is not known without reading
+	Mark    string // of who stored it; empty from List, and where there is none
 	ModTime time.Time
 }
 
@@ -67,22 +87,51 @@ type Store interface {
 	// Stat returns what the destination knows, or ErrNotExist.
 	Stat(ctx context.Context, key string) (Info, error)
 
-	// List yields the objects whose keys begin with prefix, in any order. It
-	// stops after the first error.
+	// List yields the objects whose keys begin with prefix, in the order of the
+	// bytes of their keys. It stops after the first error. Keys that CheckKey
+	// refuses are left out: they are somebody else's.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 
-	// Delete removes an object. That it was not there is no error.
+	// Delete removes an object, with all its versions where the destination keeps
+	// some. That it was not there is no error. It returns ErrLocked, and the object
+	// is still there, where the destination does not let go of it.
 	Delete(ctx context.Context, key string) error
 }
 
+// Upload is one that has not ended.
+type Upload struct {
+	Key     string
+	ID      string // what the destination calls it
+	Started time.Time
+}
+
+// Uploader is a [Store] at which uploads can be left unfinished by a crash.
+type Uploader interface {
+	// Unfinished yields the uploads to keys that begin with prefix, in any order,
+	// the running ones as well. It stops after the first error.
+	Unfinished(ctx context.Context, prefix string) iter.Seq2[Upload, error]
+
+	// Abort ends an upload and frees what it has stored. That it has ended
+	// meanwhile is no error, and an object that it became stays.
+	Abort(ctx context.Context, u Upload) error
+}
+
+// Signer is a [Store] whose objects can be fetched from the destination itself.
+type Signer interface {
+	// Sign returns a URL with which anybody can read the object for a while; the
+	// browser shall save it under a name. The object need not exist.
+	Sign(ctx context.Context, key, name string, valid time.Duration) (string, error)
+}
+
 // CheckKey returns ErrKey unless key is a plain relative path of at most 512
-// bytes that no destination could take for something else.
+// bytes, 255 in each component, that no destination could take for something
+// else.
 func CheckKey(key string) error {
 	if key == "" || len(key) > 512 {
 		return fmt.Errorf("%w: %d bytes", ErrKey, len(key))
 	}
 	for c := range strings.SplitSeq(key, "/") {
-		if c == "" || strings.HasPrefix(c, ".") || strings.Trim(c, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
+		if c == "" || len(c) > 255 || strings.HasPrefix(c, ".") || strings.Trim(c, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
 			return fmt.Errorf("%w: %q", ErrKey, key)
 		}
 	}

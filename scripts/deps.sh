@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests and the sample project need and is not here yet: a few
-# Debian packages, and PostgreSQL 15 and 17 as trees of their own, so that the
-# host's PostgreSQL, if any, stays as it is. Arguments are the PostgreSQL majors;
-# default: 15 17.
+# Debian packages; PostgreSQL 15 and 17 as trees of their own, so that the host's
+# PostgreSQL, if any, stays as it is; and the servers that stand for the
+# destinations. Arguments say what: PostgreSQL majors, or "stores"; default: all.
 set -eu
 tools=${HOLDFAST_TOOLS:-/var/cache/holdfast-tools}
 sudo=
@@ -43,11 +43,44 @@ postgres() { # postgres MAJOR SUITE: a tree in $tools/pgMAJOR
 	"$tools/pg$1/$bin/postgres" --version
 }
 
+program() { # program NAME PACKAGE@VERSION: a Go command in $tools/bin
+	stamp=$tools/bin/.$1@${2##*@}
+	[ -e "$stamp" ] && return
+	echo "building $1 ${2##*@}"
+	build=$(mktemp -d)
+	GOBIN=$build GOFLAGS=-trimpath GOWORK=off go install "$2"
+	$sudo mkdir -p "$tools/bin"
+	$sudo install -m 755 "$build/$1" "$tools/bin/$1"
+	$sudo touch "$stamp"
+	rm -r "$build"
+}
+
+azurite() { # azurite VERSION: Microsoft's emulator in $tools/azurite
+	stamp=$tools/azurite/.azurite@$1
+	[ -e "$stamp" ] && return
+	packages node:nodejs npm:npm
+	echo "installing azurite $1"
+	$sudo rm -rf "$tools/azurite"
+	$sudo mkdir -p "$tools/azurite"
+	echo '{"private": true}' | $sudo tee "$tools/azurite/package.json" >/dev/null
+	$sudo npm install --prefix "$tools/azurite" --ignore-scripts --omit=optional --no-audit --no-fund --silent "azurite@$1"
+	$sudo touch "$stamp"
+}
+
+stores() {
+	program versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	program minio github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+	program fake-gcs-server github.com/fsouza/fake-gcs-server@v1.56.1
+	program gofakes3 github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0
+	azurite 3.35.0
+}
+
 packages curl:curl setfattr:attr gzip:gzip tar:tar strace:strace pgrep:procps
-for major in ${*:-15 17}; do
-	case $major in
+for what in ${*:-15 17 stores}; do
+	case $what in
 	15) postgres 15 bookworm ;;
 	17) postgres 17 trixie ;;
-	*) echo "no PostgreSQL $major" >&2 && exit 1 ;;
+	stores) stores ;;
+	*) echo "deps.sh: there is no $what; say 15, 17 or stores" >&2 && exit 1 ;;
 	esac
 done

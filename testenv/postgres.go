@@ -36,11 +36,7 @@ type Postgres struct {
 // PostgresBin returns the folder of the server and the tools of a major version.
 func PostgresBin(major int) (string, error) {
 	m := strconv.Itoa(major)
-	tools := os.Getenv("HOLDFAST_TOOLS")
-	if tools == "" {
-		tools = "/var/cache/holdfast-tools"
-	}
-	for _, root := range []string{"/", filepath.Join(tools, "pg"+m)} {
+	for _, root := range []string{"/", filepath.Join(toolsDir(), "pg"+m)} {
 		bin := filepath.Join(root, "usr/lib/postgresql", m, "bin")
 		if _, err := os.Stat(filepath.Join(bin, "postgres")); err == nil {
 			return bin, nil

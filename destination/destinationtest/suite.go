@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,13 +19,27 @@ import (
 	"github.com/holdfast-dev/holdfast/destination"
 )
 
+// Options say what a store cannot do. Each is a limit of a stand-in or of a
+// provider, and is printed.
+type Options struct {
+	Overwrites bool // a race of writers to one key has more than one winner
+	Huge       int  // size of the largest object; default 300 MB
+}
+
 // TestStore runs the suite. open returns an empty store; it is called once for
 // each subtest.
-func TestStore(t *testing.T, open func(t *testing.T) destination.Store) {
+func TestStore(t *testing.T, o Options, open func(t *testing.T) destination.Store) {
+	if o.Huge == 0 {
+		o.Huge = 300_000_000
+	}
 	for name, test := range map[string]func(*testing.T, destination.Store){
 		"PutReportsSizeAndChecksum":  putReports,
 		"PutRefusesATakenKey":        putRefuses,
-		"OneOfManyPutsWins":          oneWins,
+		"OneOfManyPutsWins":          func(t *testing.T, s destination.Store) { oneWins(t, s, o.Overwrites) },
+		"SizesRoundTrip":             func(t *testing.T, s destination.Store) { sizes(t, s, o.Huge) },
+		"UnusualKeys":                unusual,
+		"ListIsOrdered":              ordered,
+		"TooLargeIsRefusedAtOnce":    tooLarge,
 		"FailedPutLeavesNothing":     failedPut,
 		"CancelledPutLeavesNothing":  cancelledPut,
 		"OpenReadsRanges":            openRanges,
@@ -92,7 +108,10 @@ func putRefuses(t *testing.T, s destination.Store) {
 	}
 }
 
-func oneWins(t *testing.T, s destination.Store) {
+func oneWins(t *testing.T, s destination.Store, overwrites bool) {
+	if overwrites {
+		t.Skip("this store does not keep a promise: it overwrites what was written meanwhile")
+	}
 	var won atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -116,11 +135,13 @@ func oneWins(t *testing.T, s destination.Store) {
 var errSource = errors.New("source failed")
 
 func failedPut(t *testing.T, s destination.Store) {
-	r := io.MultiReader(bytes.NewReader(noise(5<<20)), errReader{})
-	if _, err := s.Put(t.Context(), "p/a", r, 0); !errors.Is(err, errSource) {
-		t.Errorf("got %v, want the reader's error", err)
+	for _, n := range []int{0, 5 << 20, 40 << 20} {
+		r := io.MultiReader(bytes.NewReader(noise(n)), errReader{})
+		if _, err := s.Put(t.Context(), "p/a", r, 0); !errors.Is(err, errSource) {
+			t.Errorf("after %d bytes: got %v, want the reader's error", n, err)
+		}
+		nothing(t, s)
 	}
-	nothing(t, s)
 }
 
 type errReader struct{}
@@ -131,7 +152,7 @@ func cancelledPut(t *testing.T, s destination.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
 	r := readerFunc(func(p []byte) (int, error) {
-		if n++; n == 3 {
+		if n += len(p); n > 40<<20 {
 			cancel()
 		}
 		return len(p), nil
@@ -154,12 +175,20 @@ func nothing(t *testing.T, s destination.Store) {
 	if _, err := s.Stat(t.Context(), "p/a"); !errors.Is(err, destination.ErrNotExist) {
 		t.Errorf("stat: %v, want ErrNotExist", err)
 	}
+	if u, ok := s.(destination.Uploader); ok {
+		for left, err := range u.Unfinished(t.Context(), "p/a") {
+			t.Errorf("unfinished: %+v, %v", left, err)
+		}
+	}
 }
 
 func openRanges(t *testing.T, s destination.Store) {
 	b := noise(100_000)
 	put(t, s, "p/a", b)
-	for _, r := range []struct{ off, n, end int64 }{{0, 10, 10}, {99_990, 100, 100_000}, {5, 0, 5}, {50_000, -1, 100_000}, {99_999, 1, 100_000}} {
+	for _, r := range []struct{ off, n, end int64 }{
+		{0, 10, 10}, {0, 100_000, 100_000}, {0, 100_001, 100_000}, {0, -1, 100_000}, {0, 1, 1}, {1, 1, 2}, {99_990, 100, 100_000}, {5, 0, 5},
+		{50_000, -1, 100_000}, {99_999, 1, 100_000}, {99_999, -1, 100_000}, {100_000, 1, 100_000}, {100_000, -1, 100_000},
+	} {
 		if got := get(t, s, "p/a", r.off, r.n); !bytes.Equal(got, b[r.off:r.end]) {
 			t.Errorf("range %+v: %d bytes", r, len(got))
 		}
@@ -200,6 +229,112 @@ func list(t *testing.T, s destination.Store) {
 		if !slices.Equal(got, want) {
 			t.Errorf("list %q: %v, want %v", prefix, got, want)
 		}
+	}
+}
+
+// sizes stores and reads back objects of every kind of size.
+func sizes(t *testing.T, s destination.Store, huge int) {
+	b := noise(huge)
+	for i, n := range []int{0, 1, 16<<20 - 1, 16 << 20, 16<<20 + 1, 40_000_000, huge} {
+		if n > huge {
+			continue
+		}
+		key := fmt.Sprintf("p/%d", i)
+		sum := sha256.Sum256(b[:n])
+		if info := put(t, s, key, b[:n]); info.Size != int64(n) || info.SHA256 != hex.EncodeToString(sum[:]) {
+			t.Errorf("%d bytes: %+v", n, info)
+		}
+		r, err := s.Open(t.Context(), key, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		if _, err := io.Copy(h, r); err != nil || !bytes.Equal(h.Sum(nil), sum[:]) {
+			t.Errorf("%d bytes: read back others: %v", n, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func unusual(t *testing.T, s destination.Store) {
+	keys := []string{
+		"-", "_", "a..b", "a-b/-x", "0/00/000", "p/2026-01-19-full-abcdefghij-a2.tar.gz.age.json", "p/a__--..b",
+		strings.Repeat("k", 255), strings.Repeat("k", 200) + "/" + strings.Repeat("l", 200) + "/" + strings.Repeat("m", 110),
+	}
+	for _, k := range keys {
+		put(t, s, k, []byte(k))
+	}
+	for _, k := range keys {
+		if got := get(t, s, k, 0, -1); string(got) != k {
+			t.Errorf("%s holds %q", k, got)
+		}
+	}
+	slices.Sort(keys)
+	if got := names(t, s, ""); !slices.Equal(got, keys) {
+		t.Errorf("listed %v, want %v", got, keys)
+	}
+	for _, k := range keys {
+		if err := s.Delete(t.Context(), k); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := names(t, s, ""); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func names(t *testing.T, s destination.Store, prefix string) (keys []string) {
+	t.Helper()
+	for info, err := range s.List(t.Context(), prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// ordered lists more keys than providers put into one answer.
+func ordered(t *testing.T, s destination.Store) {
+	var want []string
+	var wg sync.WaitGroup
+	limit := make(chan bool, 16)
+	for i := range 2500 {
+		key := fmt.Sprintf("p%d/%d-%d.json", i%3, i*7919%2500, i)
+		if i%100 == 0 {
+			key = fmt.Sprintf("p%d-a/%d", i%3, i) // sorts before "p0/"
+		}
+		want = append(want, key)
+		limit <- true
+		wg.Go(func() {
+			defer func() { <-limit }()
+			if _, err := s.Put(t.Context(), key, strings.NewReader("x"), 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(want)
+	if got := names(t, s, ""); !slices.Equal(got, want) {
+		t.Errorf("listed %d keys, of which sorted: %v", len(got), slices.IsSorted(got))
+	}
+	if got := names(t, s, "p1/"); len(got) == 0 || len(got) > 900 || !slices.IsSorted(got) {
+		t.Errorf("listed %d keys below p1/", len(got))
+	}
+}
+
+func tooLarge(t *testing.T, s destination.Store) {
+	r := readerFunc(func([]byte) (int, error) {
+		t.Error("the stream was read")
+		return 0, io.EOF
+	})
+	if _, err := s.Put(t.Context(), "p/a", r, 1<<60); !errors.Is(err, destination.ErrTooLarge) && !errors.Is(err, destination.ErrNoSpace) {
+		t.Errorf("got %v, want ErrTooLarge or ErrNoSpace", err)
 	}
 }
 
@@ -244,10 +379,12 @@ func invisible(t *testing.T, s destination.Store) {
 		_, err := s.Put(t.Context(), "p/a", r, 0)
 		ended <- err
 	}()
-	if _, err := w.Write(noise(2 << 20)); err != nil {
+	if _, err := w.Write(noise(20 << 20)); err != nil {
 		t.Fatal(err)
 	}
-	nothing(t, s)
+	if _, err := s.Stat(t.Context(), "p/a"); !errors.Is(err, destination.ErrNotExist) || len(names(t, s, "")) > 0 {
+		t.Errorf("half of the object can be seen: %v", err)
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

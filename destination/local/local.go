@@ -19,6 +19,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -32,6 +33,7 @@ import (
 type Config struct {
 	Path    string // of the folder; made with mode 0700 if it is missing
 	MinFree int64  // bytes that Put leaves free on the file system
+	Mark    string // is put on every object, as an extended attribute, where the file system has such
 }
 
 // Store is a [destination.Store] in a folder.
@@ -39,6 +41,7 @@ type Store struct {
 	root    *os.Root
 	path    string
 	minFree int64
+	mark    string
 }
 
 // hidden begins the names of files that are being written.
@@ -58,7 +61,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, explain("folder", abs, err)
 	}
-	s := &Store{root: root, path: abs, minFree: c.MinFree}
+	s := &Store{root: root, path: abs, minFree: c.MinFree, mark: c.Mark}
 	if err := s.sweep(); err != nil {
 		_ = root.Close() // the first error says more
 		return nil, explain("folder", abs, err)
@@ -94,20 +97,23 @@ func (s *Store) sweep() error {
 }
 
 // Put implements [destination.Store].
-func (s *Store) Put(ctx context.Context, key string, r io.Reader, _ destination.Estimate) (destination.Info, error) {
-	info, err := s.put(ctx, key, r)
+func (s *Store) Put(ctx context.Context, key string, r io.Reader, e destination.Estimate) (destination.Info, error) {
+	info, err := s.put(ctx, key, r, e)
 	if err != nil {
 		return destination.Info{}, explain("put", key, err)
 	}
 	return info, nil
 }
 
-func (s *Store) put(ctx context.Context, key string, r io.Reader) (destination.Info, error) {
+func (s *Store) put(ctx context.Context, key string, r io.Reader, e destination.Estimate) (destination.Info, error) {
 	if err := destination.CheckKey(key); err != nil {
 		return destination.Info{}, err
 	}
 	if _, err := s.root.Lstat(key); err == nil {
 		return destination.Info{}, destination.ErrExist // before hours of work
+	}
+	if int64(e) > maxFile {
+		return destination.Info{}, fmt.Errorf("%w: about %d GiB are expected", destination.ErrTooLarge, e>>30)
 	}
 	if err := s.room(); err != nil {
 		return destination.Info{}, err
@@ -135,13 +141,16 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader) (destination.I
 	if err := g.readBack(); err != nil {
 		return destination.Info{}, err
 	}
+	if err := unix.Fsetxattr(int(f.Fd()), markAttr, []byte(s.mark), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+		return destination.Info{}, err
+	}
 	if err := s.root.Link(tmp, key); err != nil {
 		return destination.Info{}, err
 	}
 	if err := s.syncDirs(key); err != nil {
 		return destination.Info{}, err
 	}
-	return destination.Info{Key: key, Path: s.show(key), Size: g.size, SHA256: hex.EncodeToString(g.sum.Sum(nil))}, nil
+	return destination.Info{Key: key, Path: s.show(key), Size: g.size, SHA256: hex.EncodeToString(g.sum.Sum(nil)), Mark: s.mark}, nil
 }
 
 type onlyReader struct{ io.Reader } // keeps io.CopyBuffer from choosing its own buffer
@@ -159,6 +168,10 @@ type guarded struct {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// maxFile is the limit of ext4 with its usual blocks of 4 KiB; other file systems
+// have higher ones.
+const maxFile = 16 << 40
 
 // lookEvery is how many bytes are written between two looks at the free space.
 const lookEvery = 4 << 20
@@ -268,7 +281,27 @@ func (s *Store) Stat(_ context.Context, key string) (destination.Info, error) {
 	if err != nil {
 		return destination.Info{}, explain("stat", key, err)
 	}
-	return s.info(key, fi), nil
+	info := s.info(key, fi)
+	info.Mark = s.markOf(key)
+	return info, nil
+}
+
+// markAttr is the extended attribute that holds the mark of an object.
+const markAttr = "user.holdfast.mark"
+
+// markOf returns the mark of an object, or "" where it has none.
+func (s *Store) markOf(key string) string {
+	f, err := s.root.Open(key)
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	b := make([]byte, 256)
+	n, err := unix.Fgetxattr(int(f.Fd()), markAttr, b)
+	if err != nil {
+		return ""
+	}
+	return string(b[:n])
 }
 
 func (s *Store) info(key string, fi fs.FileInfo) destination.Info {
@@ -277,35 +310,56 @@ func (s *Store) info(key string, fi fs.FileInfo) destination.Info {
 
 func (s *Store) show(key string) string { return filepath.Join(s.path, filepath.FromSlash(key)) }
 
-// List implements [destination.Store]. What Put could not have made is left out.
+// List implements [destination.Store].
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[destination.Info, error] {
 	return func(yield func(destination.Info, error) bool) {
-		start := path.Dir(prefix + "x")
-		err := fs.WalkDir(s.root.FS(), start, func(key string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if !d.Type().IsRegular() || !strings.HasPrefix(key, prefix) || destination.CheckKey(key) != nil {
-				return nil //nolint:nilerr // the next one
-			}
-			fi, err := d.Info()
-			switch {
-			case errors.Is(err, fs.ErrNotExist): // deleted meanwhile
-				return nil
-			case err != nil:
-				return err
-			case !yield(s.info(key, fi), nil):
-				return fs.SkipAll
-			}
-			return nil
-		})
+		_, err := s.walk(ctx, path.Dir(prefix+"x"), prefix, yield)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			yield(destination.Info{}, explain("list", prefix, err))
 		}
 	}
+}
+
+// walk yields the objects in a folder, in the order of their keys. It returns
+// false when yield has.
+func (s *Store) walk(ctx context.Context, dir, prefix string, yield func(destination.Info, error) bool) (more bool, err error) {
+	entries, err := fs.ReadDir(s.root.FS(), dir)
+	if err != nil {
+		return true, err
+	}
+	name := func(d fs.DirEntry) string { // as it stands in keys: a/x comes behind a-b
+		if d.IsDir() {
+			return d.Name() + "/"
+		}
+		return d.Name()
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(name(a), name(b)) })
+	for _, d := range entries {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		key := path.Join(dir, d.Name())
+		switch {
+		case destination.CheckKey(key) != nil:
+		case d.IsDir() && (strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")):
+			more, err = s.walk(ctx, key, prefix, yield)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) { // removed meanwhile, or somebody else's
+				err = nil
+			}
+			if !more || err != nil {
+				return more, err
+			}
+		case d.Type().IsRegular() && strings.HasPrefix(key, prefix):
+			fi, err := d.Info()
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return true, err
+			}
+			if err == nil && !yield(s.info(key, fi), nil) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // Delete implements [destination.Store].

@@ -26,7 +26,7 @@ func open(t *testing.T, c local.Config) *local.Store {
 }
 
 func TestStore(t *testing.T) {
-	destinationtest.TestStore(t, func(t *testing.T) destination.Store {
+	destinationtest.TestStore(t, destinationtest.Options{}, func(t *testing.T) destination.Store {
 		t.Helper()
 		return open(t, local.Config{Path: t.TempDir()})
 	})

@@ -1,0 +1,161 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/internal/retry"
+)
+
+// do makes a call, again where that may help. It may take longer than others.
+func (s *Store) do(ctx context.Context, longer time.Duration, call func(context.Context) error) error {
+	p := s.retry
+	if longer > 0 && p.Timeout == 0 {
+		p.Timeout = 2*time.Minute + longer
+	}
+	ctx, hint := retry.WithHint(ctx)
+	return p.Do(ctx, func(err error) retry.Verdict {
+		v := judge(err)
+		v.After = hint.After()
+		return v
+	}, call)
+}
+
+// judge says which errors may go away.
+func judge(err error) retry.Verdict {
+	var res minio.ErrorResponse
+	switch {
+	case errors.Is(err, context.Canceled), isUntrusted(err):
+		return retry.Verdict{}
+	case !errors.As(err, &res):
+		return retry.Verdict{Again: isNetwork(err)}
+	case res.StatusCode == http.StatusNotImplemented:
+		return retry.Verdict{}
+	}
+	return retry.Verdict{Again: res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || slices.Contains([]string{
+		"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "IncompleteBody",
+		"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", // on its way a bit has flipped
+	}, res.Code)}
+}
+
+// isNetwork reports whether there was no whole answer.
+func isNetwork(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	var sent *url.Error
+	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &sent) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "EOF")
+}
+
+// isUntrusted reports whether who answered could not prove to be the endpoint.
+func isUntrusted(err error) bool {
+	var cert *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	return errors.As(err, &cert) || errors.As(err, &unknown) || errors.As(err, &host)
+}
+
+// isMissing reports whether there is no such object.
+func isMissing(err error) bool {
+	return slices.Contains([]string{minio.NoSuchKey, "NoSuchVersion", "NotFound"}, minio.ToErrorResponse(err).Code)
+}
+
+// isTaken reports whether the condition was refused that the key is free.
+func isTaken(err error) bool {
+	res := minio.ToErrorResponse(err)
+	return res.StatusCode == http.StatusPreconditionFailed || res.Code == "ConditionalRequestConflict"
+}
+
+// isMismatch reports whether the provider has found a wrong checksum.
+func isMismatch(err error) bool {
+	return slices.Contains([]string{"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", "InvalidRequest"}, minio.ToErrorResponse(err).Code)
+}
+
+// missingBucket is the error of a question to which "no such object" was the
+// answer, although the bucket itself is missing or cannot be asked for.
+func missingBucket(err error) error {
+	if err != nil {
+		return err
+	}
+	return minio.ErrorResponse{Code: minio.NoSuchBucket, StatusCode: http.StatusNotFound, Message: "the bucket does not exist"}
+}
+
+// explain gives an error its sentinel and a sentence that says what to do.
+func (s *Store) explain(verb, key string, err error) error {
+	sentinel, advice := s.classify(err)
+	switch {
+	case sentinel == nil:
+		return fmt.Errorf("%s %s: %w", verb, key, err)
+	case errors.Is(err, sentinel):
+		return fmt.Errorf("%s %s: %w", verb, key, err)
+	case advice == "":
+		return fmt.Errorf("%s %s: %w: %w", verb, key, sentinel, err)
+	}
+	return fmt.Errorf("%s %s: %w: %s: %w", verb, key, sentinel, advice, err)
+}
+
+func (s *Store) classify(err error) (sentinel error, advice string) {
+	for _, own := range []error{
+		destination.ErrExist, destination.ErrKey, destination.ErrTooLarge, destination.ErrCorrupt, destination.ErrLocked, destination.ErrNotExist,
+	} {
+		if errors.Is(err, own) {
+			return own, ""
+		}
+	}
+	var res minio.ErrorResponse
+	if !errors.As(err, &res) {
+		switch {
+		case isUntrusted(err):
+			return destination.ErrUnreachable, "the certificate of " + s.core.EndpointURL().Host + " is not trusted; if it is your own authority's, name it in ca_file"
+		case !errors.Is(err, context.Canceled) && isNetwork(err):
+			return destination.ErrUnreachable, s.core.EndpointURL().Host + " does not answer; check endpoint and the network"
+		}
+		return nil, ""
+	}
+	return s.classifyAnswer(res)
+}
+
+// classifyAnswer is for errors that the provider has sent.
+func (s *Store) classifyAnswer(res minio.ErrorResponse) (sentinel error, advice string) {
+	switch res.Code {
+	case minio.NoSuchBucket:
+		return destination.ErrNoBucket, "create the bucket " + s.bucket + ", or correct bucket"
+	case "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException":
+		return destination.ErrDenied, "the bucket is in another region; set region"
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken":
+		return destination.ErrDenied, "the key is not known or its secret is wrong"
+	case "RequestTimeTooSkewed":
+		return destination.ErrDenied, "the clock of this machine is wrong"
+	case "ObjectLockedByBucketPolicy":
+		return destination.ErrLocked, "a lock of the bucket keeps it"
+	case "EntityTooLarge":
+		return destination.ErrTooLarge, ""
+	case "XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage":
+		return destination.ErrNoSpace, ""
+	case minio.NoSuchKey, "NoSuchVersion":
+		return destination.ErrNotExist, ""
+	}
+	switch {
+	case res.StatusCode == http.StatusInsufficientStorage, strings.Contains(strings.ToLower(res.Message), "cap exceeded"):
+		return destination.ErrNoSpace, ""
+	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusUnauthorized:
+		return destination.ErrDenied, "the key lacks a permission for the bucket " + s.bucket + "; docs/operations.md lists what " + s.p.Name + " needs"
+	case res.StatusCode == http.StatusNotFound:
+		return destination.ErrNotExist, ""
+	}
+	return nil, ""
+}
