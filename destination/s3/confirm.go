@@ -60,26 +60,43 @@ func (s *Store) probe(ctx context.Context) error {
 // confirm compares what the provider says of the object with what was sent, and
 // removes the object when they differ.
 func (u *upload) confirm(ctx context.Context, sums parts.Sums) error {
-	st, err := u.s.stat(ctx, u.key)
-	if err != nil {
-		return fmt.Errorf("ask for what was stored: %w", err)
+	st, err := u.own(ctx)
+	if err == nil {
+		err = u.first(ctx, st)
 	}
-	if err := u.first(ctx, st); err != nil {
-		return err
+	if err == nil {
+		err = u.compare(ctx, st, sums)
 	}
-	err = u.compare(ctx, st, sums)
-	if errors.Is(err, destination.ErrCorrupt) {
+	if err != nil && !errors.Is(err, destination.ErrExist) && ctx.Err() == nil {
 		err = errors.Join(err, u.remove(ctx, st.VersionID))
 	}
 	return err
 }
 
+// asks is how often the provider is asked for an object that it does not know.
+const asks = 3
+
+// own returns what the provider says of the object. It returns ErrExist when
+// somebody else has replaced it.
+func (u *upload) own(ctx context.Context) (st minio.ObjectInfo, err error) {
+	for range asks {
+		st, err = u.s.stat(ctx, u.key)
+		if err != nil && !isMissing(err) {
+			return st, fmt.Errorf("ask for what was stored: %w", err)
+		}
+		if err == nil && meta(st, metaUpload) == u.token {
+			return st, nil
+		}
+	}
+	if err == nil && meta(st, metaUpload) != "" {
+		return st, destination.ErrExist
+	}
+	return st, fmt.Errorf("%w: the upload was answered with success, but the object is not there", destination.ErrCorrupt)
+}
+
 // first makes sure that the object is the first of its name at a provider that
 // overwrites: an older version means that somebody else was here before.
 func (u *upload) first(ctx context.Context, st minio.ObjectInfo) error {
-	if meta(st, metaUpload) != u.token {
-		return destination.ErrExist
-	}
 	if u.s.p.Conditional || !u.s.p.Versions || st.VersionID == "" {
 		return nil
 	}

@@ -80,25 +80,22 @@ func (s *Store) deleteVersion(ctx context.Context, name, version string) error {
 
 // lock says what keeps a version from being deleted, or nothing.
 func (s *Store) lock(ctx context.Context, name, version string) (why string) {
-	err := s.do(ctx, 0, func(ctx context.Context) error {
-		mode, until, err := s.core.GetObjectRetention(ctx, s.bucket, name, version)
-		if err == nil && mode != nil && until != nil && until.After(time.Now()) {
-			why = fmt.Sprintf("it is retained (%s) until %s", strings.ToLower(mode.String()), until.UTC().Format(time.RFC3339))
-		}
+	var st minio.ObjectInfo
+	err := s.do(ctx, 0, func(ctx context.Context) (err error) {
+		st, err = s.core.StatObject(ctx, s.bucket, name, minio.StatObjectOptions{VersionID: version})
 		return err
 	})
-	if why != "" {
-		return why
+	if err != nil {
+		return "" // nobody knows; the refusal itself is reported
 	}
-	_ = err // of a bucket without locks
-	_ = s.do(ctx, 0, func(ctx context.Context) error {
-		hold, err := s.core.GetObjectLegalHold(ctx, s.bucket, name, minio.GetObjectLegalHoldOptions{VersionID: version})
-		if err == nil && hold != nil && *hold == minio.LegalHoldEnabled {
-			why = "it is under a legal hold"
-		}
-		return err
-	}) // of a bucket without locks
-	return why
+	until, err := time.Parse(time.RFC3339, st.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+	switch {
+	case st.Metadata.Get("X-Amz-Object-Lock-Legal-Hold") == string(minio.LegalHoldEnabled):
+		return "it is under a legal hold"
+	case err == nil && until.After(time.Now()):
+		return fmt.Sprintf("it is retained (%s) until %s", strings.ToLower(st.Metadata.Get("X-Amz-Object-Lock-Mode")), until.UTC().Format(time.RFC3339))
+	}
+	return ""
 }
 
 // Unfinished implements [destination.Uploader]. MinIO lists uploads by their
@@ -112,6 +109,9 @@ func (s *Store) Unfinished(ctx context.Context, prefix string) iter.Seq2[destina
 				res, err = s.core.ListMultipartUploads(ctx, s.bucket, s.name(prefix), key, id, "", page)
 				return err
 			})
+			if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
+				return // none at all, in the words of some
+			}
 			if err != nil {
 				yield(destination.Upload{}, s.explain("list uploads to", prefix, err))
 				return

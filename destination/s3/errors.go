@@ -85,15 +85,6 @@ func isMismatch(err error) bool {
 	return slices.Contains([]string{"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", "InvalidRequest"}, minio.ToErrorResponse(err).Code)
 }
 
-// missingBucket is the error of a question to which "no such object" was the
-// answer, although the bucket itself is missing or cannot be asked for.
-func missingBucket(err error) error {
-	if err != nil {
-		return err
-	}
-	return minio.ErrorResponse{Code: minio.NoSuchBucket, StatusCode: http.StatusNotFound, Message: "the bucket does not exist"}
-}
-
 // explain gives an error its sentinel and a sentence that says what to do.
 func (s *Store) explain(verb, key string, err error) error {
 	sentinel, advice := s.classify(err)
@@ -136,7 +127,8 @@ func (s *Store) classifyAnswer(res minio.ErrorResponse) (sentinel error, advice 
 		return destination.ErrNoBucket, "create the bucket " + s.bucket + ", or correct bucket"
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException":
 		return destination.ErrDenied, "the bucket is in another region; set region"
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken",
+		"XAdminNoSuchUser", "XAdminUserNotFound":
 		return destination.ErrDenied, "the key is not known or its secret is wrong"
 	case "RequestTimeTooSkewed":
 		return destination.ErrDenied, "the clock of this machine is wrong"

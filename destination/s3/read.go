@@ -68,10 +68,8 @@ func (s *Store) Stat(ctx context.Context, key string) (destination.Info, error) 
 		return destination.Info{}, err
 	}
 	st, err := s.stat(ctx, key)
-	if isMissing(err) { // which is also the answer when there is no bucket
-		if there, berr := s.bucketExists(ctx); berr != nil || !there {
-			err = missingBucket(berr)
-		}
+	if isMissing(err) {
+		err = s.why(ctx, err) // perhaps the bucket is missing
 	}
 	if err != nil {
 		return destination.Info{}, s.explain("stat", key, err)
@@ -85,15 +83,23 @@ func (s *Store) stat(ctx context.Context, key string) (st minio.ObjectInfo, err 
 		st, err = s.core.StatObject(ctx, s.bucket, s.name(key), o)
 		return err
 	})
+	if code := minio.ToErrorResponse(err).StatusCode; code >= 400 && code < 500 && !isMissing(err) {
+		err = s.why(ctx, err)
+	}
 	return st, err
 }
 
-func (s *Store) bucketExists(ctx context.Context) (there bool, err error) {
-	err = s.do(ctx, 0, func(ctx context.Context) error {
-		there, err = s.core.BucketExists(ctx, s.bucket)
+// why returns what the provider says to another question when the answer to one of
+// the kind that has no text, was err.
+func (s *Store) why(ctx context.Context, err error) error {
+	lerr := s.do(ctx, 0, func(ctx context.Context) error {
+		_, err := s.page(ctx, "holdfast-no-such-object", "")
 		return err
 	})
-	return there, err
+	if lerr != nil {
+		return lerr
+	}
+	return err
 }
 
 func (s *Store) info(key string, st minio.ObjectInfo) destination.Info {

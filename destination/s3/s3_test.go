@@ -24,10 +24,12 @@ var buckets atomic.Int64
 func (s stand) open(t *testing.T, change ...func(*s3.Config)) *s3.Store {
 	t.Helper()
 	c := s.config
-	c.Bucket = s.Bucket(t, fmt.Sprintf("bucket-%d", buckets.Add(1)), s.locks)
 	c.AccessKeyID, c.SecretAccessKey = testenv.AccessKey, testenv.SecretKey
 	for _, f := range change {
 		f(&c)
+	}
+	if c.Bucket == "" {
+		c.Bucket = s.Bucket(t, fmt.Sprintf("bucket-%d", buckets.Add(1)), s.locks)
 	}
 	store, err := s3.Open(c)
 	if err != nil {
@@ -48,10 +50,34 @@ func minio(t *testing.T) stand {
 }
 
 func TestStore(t *testing.T) {
-	for name, start := range map[string]func(*testing.T) stand{"s3": versity, "minio": minio} {
+	for name, test := range map[string]struct {
+		start func(*testing.T) stand
+		o     destinationtest.Options
+	}{
+		"s3": {start: versity}, "minio": {start: minio}, "r2": {start: r2}, "backblaze": {start: b2},
+		"a store that lies": {lying, destinationtest.Options{Overwrites: true}},
+	} {
 		t.Run(name, func(t *testing.T) {
-			srv := start(t)
-			destinationtest.TestStore(t, destinationtest.Options{}, func(t *testing.T) destination.Store { return srv.open(t) })
+			srv := test.start(t)
+			destinationtest.TestStore(t, test.o, func(t *testing.T) destination.Store { return srv.open(t) })
 		})
 	}
+}
+
+func r2(t *testing.T) stand {
+	srv := testenv.Versity(t, testenv.VersityConfig{Region: "auto"})
+	p := testenv.R2(t, srv)
+	return stand{srv, s3.Config{Provider: s3.R2, Endpoint: p.URL, CAFile: p.CAFile}, false}
+}
+
+func b2(t *testing.T) stand {
+	srv := testenv.Versity(t, testenv.VersityConfig{Region: "us-west-004", Versioning: true})
+	p := testenv.B2(t, srv)
+	return stand{srv, s3.Config{Provider: s3.Backblaze, Endpoint: p.URL, CAFile: p.CAFile}, true}
+}
+
+// lying is a server that takes wrong checksums.
+func lying(t *testing.T) stand {
+	srv := testenv.LyingS3(t)
+	return stand{srv, s3.Config{Provider: s3.Amazon, Endpoint: srv.URL}, false}
 }
