@@ -12,49 +12,19 @@
 //
 // # Errors
 //
-// The sentinels below are wrapped by the errors of every driver, together with a
-// sentence that says what to do. Errors that wrap none of them, and
-// [ErrUnreachable], may go away by trying again.
+// Drivers return an [*Error], which wraps one of the sentinels of this package
+// where it can, and says what to do. Errors without a sentinel, and
+// [ErrUnreachable], may go away by trying again. An error of the reader that is
+// given to Put is passed on, and so is that of a context.
 package destination
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"strings"
 	"time"
-)
-
-var (
-	// ErrExist is returned by Put for a key that is taken.
-	ErrExist = errors.New("destination: object exists")
-	// ErrNotExist is returned for a key without an object.
-	ErrNotExist = errors.New("destination: no such object")
-	// ErrNoSpace is returned by Put when the destination is full, or would be
-	// fuller than it may.
-	ErrNoSpace = errors.New("destination: no space left")
-	// ErrTooLarge is returned by Put, before it reads anything, for an estimate
-	// beyond what the destination can keep in one object, and later when the object
-	// grows beyond that.
-	ErrTooLarge = errors.New("destination: object too large")
-	// ErrDenied is returned when the destination refuses the credentials or the
-	// permissions do not suffice.
-	ErrDenied = errors.New("destination: access denied")
-	// ErrNoBucket is returned when the bucket, or the container, does not exist.
-	ErrNoBucket = errors.New("destination: no such bucket")
-	// ErrUnreachable is returned when the destination does not answer, or when who
-	// answers cannot prove to be it.
-	ErrUnreachable = errors.New("destination: out of reach")
-	// ErrLocked is returned by Delete for an object that the destination keeps
-	// because of a retention period or a legal hold.
-	ErrLocked = errors.New("destination: object is locked")
-	// ErrCorrupt is returned by Put when what the destination has stored is not
-	// what was sent. The object is gone again.
-	ErrCorrupt = errors.New("destination: stored object differs from what was sent")
-	// ErrKey is returned for a key that [CheckKey] refuses.
-	ErrKey = errors.New("destination: bad key")
 )
 
 // Estimate is how many bytes an object may have, or 0 if nobody knows. Drivers

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/project"
@@ -55,8 +59,7 @@ func checkParts(ctx context.Context, c config.Config, try bool) error {
 	_, err := identities(c)
 	errs = append(errs, err)
 	if try {
-		stores, err := openDestinations(c)
-		errs = append(errs, err, closeAll(stores))
+		errs = append(errs, tryDestinations(ctx, c))
 		if c.NATS.URL != "" {
 			_, b, err := connect(ctx, c, zap.NewNop())
 			if err == nil {
@@ -66,6 +69,28 @@ func checkParts(ctx context.Context, c config.Config, try bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tryTimeout is how long a destination may take for a trial.
+const tryTimeout = 2 * time.Minute
+
+// tryDestinations stores a small object at each destination, reads it back and
+// deletes it.
+func tryDestinations(ctx context.Context, c config.Config) error {
+	stores, err := openDestinations(ctx, c, "")
+	if err != nil {
+		return err
+	}
+	errs := []error{}
+	for _, name := range slices.Sorted(maps.Keys(stores)) {
+		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+		err := destination.Try(ctx, stores[name])
+		cancel()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("destination %s: %w", name, err))
+		}
+	}
+	return errors.Join(append(errs, closeAll(stores))...)
 }
 
 func projectCommand(o *options) *cobra.Command {

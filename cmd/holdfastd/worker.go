@@ -25,7 +25,11 @@ import (
 )
 
 func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
-	wc, err := workerConfig(c, log)
+	state, err := b.Log().State(ctx)
+	if err != nil {
+		return serve.Service{}, err
+	}
+	wc, err := workerConfig(ctx, c, state.Identity, log)
 	if err != nil {
 		return serve.Service{}, err
 	}
@@ -53,7 +57,9 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	}}, err
 }
 
-func workerConfig(c config.Config, log *zap.Logger) (worker.Config, error) {
+// workerConfig returns what a worker works on. Its objects carry the identity of
+// the log as their mark.
+func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Logger) (worker.Config, error) {
 	name, err := workerName()
 	if err != nil {
 		return worker.Config{}, err
@@ -76,14 +82,14 @@ func workerConfig(c config.Config, log *zap.Logger) (worker.Config, error) {
 		}
 		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Project: parts})
 	}
-	wc.Destinations, err = openDestinations(c)
+	wc.Destinations, err = openDestinations(ctx, c, mark)
 	return wc, err
 }
 
-func openDestinations(c config.Config) (map[string]destination.Store, error) {
+func openDestinations(ctx context.Context, c config.Config, mark string) (map[string]destination.Store, error) {
 	stores := map[string]destination.Store{}
 	for name, settings := range c.Destinations {
-		s, err := settings.(drivers.Settings).Open(drivers.Common{MinFree: int64(c.MinFree)})
+		s, err := settings.(drivers.Settings).Open(ctx, drivers.Common{MinFree: int64(c.MinFree), Mark: mark})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("destination %s: %w", name, err), closeAll(stores))
 		}

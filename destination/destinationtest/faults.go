@@ -14,11 +14,11 @@ import (
 
 // Broken is a store whose calls can be made to go wrong, and the same one without.
 type Broken struct {
-	Open         func(*testing.T) destination.Store // by way of what can break; a new one for each upload
-	Sound        destination.Store
-	Break        func(fault string, first, last int) // the calls from first to last, counted from now; "" for none
-	Calls        func() int                          // since the last Break
-	Faults       []string
+	Open   func(*testing.T) destination.Store // by way of what can break; a new one for each upload
+	Sound  destination.Store
+	Break  func(fault string, first, last int) // the calls from first to last, counted from now; "" for none
+	Calls  func() int                          // since the last Break
+	Faults []string
 }
 
 // TestFaults stores an object of size bytes once for every fault and every call

@@ -38,6 +38,7 @@ func TestStore(t *testing.T, o Options, open func(t *testing.T) destination.Stor
 		"OneOfManyPutsWins":          func(t *testing.T, s destination.Store) { oneWins(t, s, o.Overwrites) },
 		"SizesRoundTrip":             func(t *testing.T, s destination.Store) { sizes(t, s, o.Huge) },
 		"UnusualKeys":                unusual,
+		"ATrialLeavesNothing":        trial,
 		"ListIsOrdered":              ordered,
 		"TooLargeIsRefusedAtOnce":    tooLarge,
 		"FailedPutLeavesNothing":     failedPut,
@@ -230,6 +231,13 @@ func list(t *testing.T, s destination.Store) {
 			t.Errorf("list %q: %v, want %v", prefix, got, want)
 		}
 	}
+}
+
+func trial(t *testing.T, s destination.Store) {
+	if err := destination.Try(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	nothing(t, s)
 }
 
 // sizes stores and reads back objects of every kind of size.

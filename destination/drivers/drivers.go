@@ -3,11 +3,13 @@
 package drivers
 
 import (
+	"context"
 	"maps"
 	"slices"
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/local"
+	"github.com/holdfast-dev/holdfast/destination/s3"
 )
 
 // Settings are what the configuration says of a destination. Their fields have
@@ -17,18 +19,25 @@ type Settings interface {
 	// name of its key.
 	Check() []string
 
-	// Open opens the destination. If the store is an io.Closer the caller must
-	// close it.
-	Open(c Common) (destination.Store, error)
+	// Open opens the destination; only a local one is looked at. If the store is
+	// an io.Closer the caller must close it.
+	Open(ctx context.Context, c Common) (destination.Store, error)
 }
 
 // Common is what all destinations are told.
 type Common struct {
-	MinFree int64 // bytes that stay free on disks of this machine
+	MinFree int64  // bytes that stay free on disks of this machine
+	Mark    string // is put on every object, to know it again
 }
 
 var drivers = map[string]func() Settings{
-	"local": func() Settings { return &localSettings{} },
+	"local":     func() Settings { return &localSettings{} },
+	"s3":        func() Settings { return &s3Settings{provider: s3.Amazon} },
+	"minio":     func() Settings { return &s3Settings{provider: s3.MinIO, needsEndpoint: true} },
+	"r2":        func() Settings { return &r2Settings{} },
+	"backblaze": func() Settings { return &backblazeSettings{} },
+	"gcs":       func() Settings { return &gcsSettings{} },
+	"azure":     func() Settings { return &azureSettings{} },
 }
 
 // New returns empty settings for a destination, or false if there is no driver of
@@ -51,13 +60,18 @@ type localSettings struct {
 
 // Check implements [Settings].
 func (s *localSettings) Check() []string {
-	if s.Path == "" {
-		return []string{"path is missing: the folder in which archives are kept"}
-	}
-	return nil
+	return missing("path", s.Path, "the folder in which archives are kept")
 }
 
 // Open implements [Settings].
-func (s *localSettings) Open(c Common) (destination.Store, error) {
-	return local.Open(local.Config{Path: s.Path, MinFree: c.MinFree})
+func (s *localSettings) Open(_ context.Context, c Common) (destination.Store, error) {
+	return local.Open(local.Config{Path: s.Path, MinFree: c.MinFree, Mark: c.Mark})
+}
+
+// missing returns a sentence when a required value is empty.
+func missing(key, value, what string) []string {
+	if value != "" {
+		return nil
+	}
+	return []string{key + " is missing: " + what}
 }

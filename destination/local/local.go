@@ -206,7 +206,7 @@ func (g *guarded) readBack() error {
 		return err
 	}
 	if n != g.size || back.Sum32() != g.crc {
-		return errors.New("the file read back differs from what was written; check the disk")
+		return fmt.Errorf("%w: check the disk", destination.ErrCorrupt)
 	}
 	return nil
 }
@@ -374,14 +374,19 @@ func (s *Store) Delete(_ context.Context, key string) error {
 }
 
 // explain translates errors of the system.
-func explain(verb, object string, err error) error {
-	for sys, ours := range map[error]error{
+func explain(op, object string, err error) error {
+	for _, own := range []error{destination.ErrExist, destination.ErrKey, destination.ErrNoSpace, destination.ErrTooLarge, destination.ErrCorrupt} {
+		if errors.Is(err, own) {
+			return &destination.Error{Op: op, Key: object, Kind: own, Err: err}
+		}
+	}
+	for sys, kind := range map[error]error{
 		fs.ErrExist: destination.ErrExist, fs.ErrNotExist: destination.ErrNotExist, fs.ErrPermission: destination.ErrDenied,
 		syscall.ENOSPC: destination.ErrNoSpace, syscall.EDQUOT: destination.ErrNoSpace, syscall.EROFS: destination.ErrDenied,
 	} {
 		if errors.Is(err, sys) {
-			return fmt.Errorf("%s %s: %w: %w", verb, object, ours, err)
+			return &destination.Error{Op: op, Key: object, Kind: kind, Err: err}
 		}
 	}
-	return fmt.Errorf("%s %s: %w", verb, object, err)
+	return &destination.Error{Op: op, Key: object, Err: err}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/internal/reason"
 )
 
 // Delete implements [destination.Store]. In a bucket that keeps versions a plain
@@ -72,7 +73,7 @@ func (s *Store) deleteVersion(ctx context.Context, name, version string) error {
 	// with those for missing permissions.
 	if code := minio.ToErrorResponse(err).StatusCode; code >= 400 && code < 500 {
 		if why := s.lock(ctx, name, version); why != "" {
-			return fmt.Errorf("%w: %s: %w", destination.ErrLocked, why, err)
+			return reason.Locked(why, err)
 		}
 	}
 	return err

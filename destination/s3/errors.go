@@ -2,47 +2,32 @@ package s3
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 
 	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/internal/reason"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
 // do makes a call, again where that may help. It may take longer than others.
 func (s *Store) do(ctx context.Context, longer time.Duration, call func(context.Context) error) error {
-	p := s.retry
-	if longer > 0 && p.Timeout == 0 {
-		p.Timeout = 2*time.Minute + longer
-	}
-	ctx, hint := retry.WithHint(ctx)
-	return p.Do(ctx, func(err error) retry.Verdict {
-		v := judge(err)
-		v.After = hint.After()
-		return v
-	}, call)
+	return s.retry.DoHTTP(ctx, longer, judge, call)
 }
 
 // judge says which errors may go away.
 func judge(err error) retry.Verdict {
 	var res minio.ErrorResponse
 	switch {
-	case errors.Is(err, context.Canceled), isUntrusted(err):
+	case errors.Is(err, context.Canceled), retry.IsUntrusted(err):
 		return retry.Verdict{}
 	case !errors.As(err, &res):
-		return retry.Verdict{Again: isNetwork(err)}
+		return retry.Verdict{Again: retry.IsNetwork(err)}
 	case res.StatusCode == http.StatusNotImplemented:
 		return retry.Verdict{}
 	}
@@ -50,23 +35,6 @@ func judge(err error) retry.Verdict {
 		"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "IncompleteBody",
 		"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", // on its way a bit has flipped
 	}, res.Code)}
-}
-
-// isNetwork reports whether there was no whole answer.
-func isNetwork(err error) bool {
-	var op *net.OpError
-	var dns *net.DNSError
-	var sent *url.Error
-	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &sent) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "EOF")
-}
-
-// isUntrusted reports whether who answered could not prove to be the endpoint.
-func isUntrusted(err error) bool {
-	var cert *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	return errors.As(err, &cert) || errors.As(err, &unknown) || errors.As(err, &host)
 }
 
 // isMissing reports whether there is no such object.
@@ -87,35 +55,13 @@ func isMismatch(err error) bool {
 
 // explain gives an error its sentinel and a sentence that says what to do.
 func (s *Store) explain(verb, key string, err error) error {
-	sentinel, advice := s.classify(err)
-	switch {
-	case sentinel == nil:
-		return fmt.Errorf("%s %s: %w", verb, key, err)
-	case errors.Is(err, sentinel):
-		return fmt.Errorf("%s %s: %w", verb, key, err)
-	case advice == "":
-		return fmt.Errorf("%s %s: %w: %w", verb, key, sentinel, err)
-	}
-	return fmt.Errorf("%s %s: %w: %s: %w", verb, key, sentinel, advice, err)
+	return reason.Wrap(verb, key, err, s.classify)
 }
 
 func (s *Store) classify(err error) (sentinel error, advice string) {
-	for _, own := range []error{
-		destination.ErrExist, destination.ErrKey, destination.ErrTooLarge, destination.ErrCorrupt, destination.ErrLocked, destination.ErrNotExist,
-	} {
-		if errors.Is(err, own) {
-			return own, ""
-		}
-	}
 	var res minio.ErrorResponse
 	if !errors.As(err, &res) {
-		switch {
-		case isUntrusted(err):
-			return destination.ErrUnreachable, "the certificate of " + s.core.EndpointURL().Host + " is not trusted; if it is your own authority's, name it in ca_file"
-		case !errors.Is(err, context.Canceled) && isNetwork(err):
-			return destination.ErrUnreachable, s.core.EndpointURL().Host + " does not answer; check endpoint and the network"
-		}
-		return nil, ""
+		return reason.Network(s.core.EndpointURL().Host, err)
 	}
 	return s.classifyAnswer(res)
 }

@@ -49,7 +49,7 @@ func TestRefused(t *testing.T) {
 			destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.SecretAccessKey = "wrong" }), destination.ErrDenied, "secret is wrong")
 			destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.AccessKeyID = "nobody" }), destination.ErrDenied, "the key is not known")
 			destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.Bucket = "no-such-bucket" }), destination.ErrNoBucket, "create the bucket no-such-bucket")
-			destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.Endpoint = "http://127.0.0.1:9" }), destination.ErrUnreachable, "does not answer; check endpoint")
+			destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.Endpoint = "https://127.0.0.1:9" }), destination.ErrUnreachable, "does not answer; check endpoint")
 			destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.Endpoint = "https://holdfast.invalid" }), destination.ErrUnreachable, "check endpoint")
 			if srv.config.CAFile != "" {
 				destinationtest.TestRefused(t, srv.open(t, impatient, func(c *s3.Config) { c.CAFile = "" }), destination.ErrUnreachable, "ca_file")

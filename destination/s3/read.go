@@ -24,42 +24,30 @@ func (s *Store) Open(ctx context.Context, key string, offset, length int64) (io.
 		_, err := s.Stat(ctx, key)
 		return http.NoBody, err
 	}
-	r, err := resume.Open(ctx, s.retry, judge, func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-		var o minio.GetObjectOptions
-		if offset > 0 || length > 0 {
-			last := int64(0) // to the end
-			if length > 0 {
-				last = offset + length - 1
-			}
-			if err := o.SetRange(offset, last); err != nil {
-				return nil, err
-			}
-		}
-		body, _, _, err := s.core.GetObject(ctx, s.bucket, s.name(key), o)
-		if minio.ToErrorResponse(err).Code == "InvalidRange" {
-			return http.NoBody, nil // behind the end, or an empty object
-		}
-		return body, err
-	}, offset, length)
-	if err != nil {
-		return nil, s.explain("open", key, err)
-	}
-	return explained{r, s, key}, nil
+	return resume.Driver{
+		Policy: s.retry, Judge: judge, Explain: func(err error) error { return s.explain("read", key, err) },
+		Open: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+			return s.openRange(ctx, key, offset, length)
+		},
+	}.Range(ctx, offset, length)
 }
 
-// explained translates errors that come while reading.
-type explained struct {
-	io.ReadCloser
-	s   *Store
-	key string
-}
-
-func (r explained) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.EOF is never wrapped
-		err = r.s.explain("read", r.key, err)
+func (s *Store) openRange(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	var o minio.GetObjectOptions
+	if offset > 0 || length > 0 {
+		last := int64(0) // to the end
+		if length > 0 {
+			last = offset + length - 1
+		}
+		if err := o.SetRange(offset, last); err != nil {
+			return nil, err
+		}
 	}
-	return n, err
+	body, _, _, err := s.core.GetObject(ctx, s.bucket, s.name(key), o)
+	if minio.ToErrorResponse(err).Code == "InvalidRange" {
+		return http.NoBody, nil // behind the end, or an empty object
+	}
+	return body, err
 }
 
 // Stat implements [destination.Store].

@@ -10,16 +10,10 @@
 package s3
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -89,7 +83,7 @@ type Store struct {
 	prefix string
 	mark   string
 	core   minio.Core
-	idle   *http.Transport
+	idle   *retry.Transport
 	retry  retry.Policy
 
 	probing  sync.Mutex
@@ -106,6 +100,9 @@ func Open(c Config) (*Store, error) {
 		}
 		host, secure = u.Host, u.Scheme == "https"
 	}
+	if c.Provider.TLS && !secure {
+		return nil, fmt.Errorf("endpoint %q must begin with https: %s speaks nothing else", c.Endpoint, c.Provider.Name)
+	}
 	if c.Region == "" {
 		c.Region = c.Provider.Region
 	}
@@ -113,13 +110,13 @@ func Open(c Config) (*Store, error) {
 	if c.Provider.PathStyle {
 		lookup = minio.BucketLookupPath
 	}
-	transport, err := transport(c.CAFile)
+	transport, err := retry.NewTransport(c.CAFile)
 	if err != nil {
 		return nil, err
 	}
 	core, err := minio.NewCore(host, &minio.Options{
 		Creds: credentials.NewStaticV4(c.AccessKeyID, c.SecretAccessKey, ""), Secure: secure, Region: c.Region, BucketLookup: lookup,
-		Transport: retry.Transport{Base: transport}, MaxRetries: 1, // retry.Policy does it
+		Transport: transport, MaxRetries: 1, // retry.Policy does it
 	})
 	if err != nil {
 		return nil, err
@@ -130,29 +127,6 @@ func Open(c Config) (*Store, error) {
 		prefix += "/"
 	}
 	return &Store{p: c.Provider, bucket: c.Bucket, prefix: prefix, mark: c.Mark, core: *core, idle: transport, retry: c.Retry}, nil
-}
-
-// transport returns one whose connections are kept for the parts to come.
-func transport(caFile string) (*http.Transport, error) {
-	t := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 10 * time.Second, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ExpectContinueTimeout: time.Second,
-		DisableCompression: true, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-	}
-	if caFile == "" {
-		return t, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
-	t.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM format", caFile)
-	}
-	return t, nil
 }
 
 // Close lets go of idle connections.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"regexp"
@@ -204,7 +205,7 @@ func (f *file) unknown(n ast.Node, t reflect.Type, prefix string) {
 }
 
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
-	for field := range t.Fields() {
+	for field := range tagged(t) {
 		if field.Tag.Get("yaml") == key {
 			return field, true
 		}
@@ -214,10 +215,31 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 
 func keysOf(t reflect.Type) []string {
 	var keys []string
-	for field := range t.Fields() {
+	for field := range tagged(t) {
 		keys = append(keys, field.Tag.Get("yaml"))
 	}
 	return keys
+}
+
+// tagged returns the fields that have a key, those of inlined structs as well.
+func tagged(t reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for field := range t.Fields() {
+			switch field.Tag.Get("yaml") {
+			case "":
+			case ",inline":
+				for f := range tagged(field.Type) {
+					if !yield(f) {
+						return
+					}
+				}
+			default:
+				if !yield(field) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // expander fills in ${VAR} and ${file:path} in values; $$ is a plain $.

@@ -14,19 +14,28 @@ import (
 // to the end.
 type Opener func(ctx context.Context, offset, length int64) (io.ReadCloser, error)
 
-// Open opens a range and returns a reader that opens the rest of it again when a
+// Driver says how a driver reads.
+type Driver struct {
+	Policy  retry.Policy
+	Judge   func(error) retry.Verdict
+	Open    Opener
+	Explain func(error) error // makes an error of Open or of a read one of the driver's
+}
+
+// Range opens a range and returns a reader that opens the rest of it again when a
 // read fails, or when none comes back within the timeout of the policy. The
 // caller closes. Reads end with ctx.
-func Open(ctx context.Context, p retry.Policy, judge func(error) retry.Verdict, open Opener, offset, length int64) (io.ReadCloser, error) {
-	r := &reader{ctx: ctx, p: p, judge: judge, open: open, offset: offset, left: length}
-	return r, r.reopen()
+func (d Driver) Range(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	r := &reader{ctx: ctx, Driver: d, offset: offset, left: length}
+	if err := r.reopen(); err != nil {
+		return nil, d.Explain(err)
+	}
+	return r, nil
 }
 
 type reader struct {
+	Driver
 	ctx    context.Context //nolint:containedctx // lives for one range
-	p      retry.Policy
-	judge  func(error) retry.Verdict
-	open   Opener
 	offset int64
 	left   int64 // negative: to the end
 
@@ -39,10 +48,10 @@ type reader struct {
 // the answer; Read has its own.
 func (r *reader) reopen() error {
 	r.drop()
-	return r.p.Do(r.ctx, r.judge, func(tctx context.Context) error {
+	return r.Policy.DoHTTP(r.ctx, 0, r.Judge, func(tctx context.Context) error {
 		ctx, cancel := context.WithCancel(r.ctx)
 		stop := context.AfterFunc(tctx, cancel)
-		cur, err := r.open(ctx, r.offset, r.left)
+		cur, err := r.Open(ctx, r.offset, r.left)
 		if !stop() && err == nil {
 			err = errors.Join(context.DeadlineExceeded, cur.Close())
 		}
@@ -73,10 +82,10 @@ func (r *reader) Read(p []byte) (int, error) {
 			return n, err
 		}
 		if r.fails++; r.ctx.Err() != nil || r.fails > maxFails {
-			return 0, err
+			return 0, r.Explain(err)
 		}
 		if err := r.reopen(); err != nil {
-			return 0, err
+			return 0, r.Explain(err)
 		}
 	}
 }
@@ -91,7 +100,7 @@ func eof(over bool) error {
 // read reads from what is open and notes how far it came. An error that comes
 // with bytes comes again.
 func (r *reader) read(p []byte) (int, error) {
-	timeout := r.p.Timeout
+	timeout := r.Policy.Timeout
 	if timeout == 0 {
 		timeout = time.Minute
 	}

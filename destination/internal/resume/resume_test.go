@@ -18,6 +18,10 @@ var content = bytes.Repeat([]byte("0123456789"), 1000)
 
 func again(error) retry.Verdict { return retry.Verdict{Again: true} }
 
+func driver(p retry.Policy, judge func(error) retry.Verdict, open resume.Opener) resume.Driver {
+	return resume.Driver{Policy: p, Judge: judge, Open: open, Explain: func(err error) error { return err }}
+}
+
 // hanging never answers.
 type hanging struct{ ctx context.Context }
 
@@ -29,20 +33,24 @@ func (h hanging) Read([]byte) (int, error) {
 func TestARangeIsReadOn(t *testing.T) {
 	errCut := errors.New("cut")
 	for name, broken := range map[string]func(context.Context, io.Reader) io.Reader{
-		"cut":          func(_ context.Context, r io.Reader) io.Reader { return io.MultiReader(io.LimitReader(r, 1000), iotest.ErrReader(errCut)) },
+		"cut": func(_ context.Context, r io.Reader) io.Reader {
+			return io.MultiReader(io.LimitReader(r, 1000), iotest.ErrReader(errCut))
+		},
 		"cut at start": func(_ context.Context, _ io.Reader) io.Reader { return iotest.ErrReader(errCut) },
-		"hangs":        func(ctx context.Context, r io.Reader) io.Reader { return io.MultiReader(io.LimitReader(r, 1000), hanging{ctx}) },
+		"hangs": func(ctx context.Context, r io.Reader) io.Reader {
+			return io.MultiReader(io.LimitReader(r, 1000), hanging{ctx})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				opened := 0
-				r, err := resume.Open(t.Context(), retry.Policy{Timeout: time.Second}, again, func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+				r, err := driver(retry.Policy{Timeout: time.Second}, again, func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
 					var rest io.Reader = bytes.NewReader(content[offset : offset+length])
 					if opened++; opened%2 == 1 {
 						rest = broken(ctx, rest)
 					}
 					return io.NopCloser(rest), nil
-				}, 5, 9000)
+				}).Range(t.Context(), 5, 9000)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -61,18 +69,18 @@ func TestARangeIsReadOn(t *testing.T) {
 func TestItGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errCut := errors.New("cut")
-		r, err := resume.Open(t.Context(), retry.Policy{}, again, func(context.Context, int64, int64) (io.ReadCloser, error) {
+		r, err := driver(retry.Policy{}, again, func(context.Context, int64, int64) (io.ReadCloser, error) {
 			return io.NopCloser(iotest.ErrReader(errCut)), nil
-		}, 0, -1)
+		}).Range(t.Context(), 0, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAll(r); !errors.Is(err, errCut) {
 			t.Errorf("got %v", err)
 		}
-		_, err = resume.Open(t.Context(), retry.Policy{}, func(error) retry.Verdict { return retry.Verdict{} }, func(context.Context, int64, int64) (io.ReadCloser, error) {
+		_, err = driver(retry.Policy{}, func(error) retry.Verdict { return retry.Verdict{} }, func(context.Context, int64, int64) (io.ReadCloser, error) {
 			return nil, errCut
-		}, 0, -1)
+		}).Range(t.Context(), 0, -1)
 		if !errors.Is(err, errCut) {
 			t.Errorf("got %v", err)
 		}

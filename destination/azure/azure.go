@@ -1,0 +1,100 @@
+// Package azure keeps archives in containers of Azure Blob Storage.
+//
+// An upload stages blocks, each with the MD5 sum that Azure verifies on arrival,
+// and commits their list under the condition that there is no blob of this name.
+// The names of the blocks hold their sums, so that the committed list, which is
+// read back, says of what the blob consists. Blocks that are never committed can
+// be seen by nobody, cost what blobs cost, and are dropped after a week.
+package azure
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/holdfast-dev/holdfast/destination/internal/parts"
+	"github.com/holdfast-dev/holdfast/destination/internal/retry"
+)
+
+// Config says which container.
+type Config struct {
+	AccountName string
+	AccountKey  string // base64
+	Container   string
+	Prefix      string // of all keys in the container, such as "backups/"
+	Endpoint    string // URL of the account; default: https://<account>.blob.core.windows.net
+	CAFile      string // PEM file of who signed the endpoint's certificate; empty: the system's
+	Mark        string // is put on every blob
+	Retry       retry.Policy
+}
+
+// Store is a [destination.Store] in a container. It is also a
+// [destination.Uploader] and a [destination.Signer].
+type Store struct {
+	c      *container.Client
+	cred   *container.SharedKeyCredential
+	name   string // of the container
+	host   string
+	prefix string
+	mark   string
+	idle   *retry.Transport
+	retry  retry.Policy
+}
+
+// limits are those of block blobs.
+var limits = parts.Limits{Parts: 50_000, Part: 4000 << 20, Object: 50_000 * 4000 << 20}
+
+// Open prepares a store. It does not connect.
+func Open(c Config) (*Store, error) {
+	if c.Endpoint == "" {
+		c.Endpoint = "https://" + c.AccountName + ".blob.core.windows.net"
+	}
+	u, err := url.Parse(c.Endpoint)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("endpoint %q is not a URL such as https://account.blob.core.windows.net", c.Endpoint)
+	}
+	cred, err := container.NewSharedKeyCredential(c.AccountName, c.AccountKey)
+	if err != nil {
+		return nil, fmt.Errorf("account_key is not base64, as the portal shows it: %w", err)
+	}
+	transport, err := retry.NewTransport(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	client, err := container.NewClientWithSharedKeyCredential(strings.TrimSuffix(c.Endpoint, "/")+"/"+c.Container, cred, &container.ClientOptions{
+		ClientOptions: azcore.ClientOptions{
+			Transport: &http.Client{Transport: transport}, Retry: policy.RetryOptions{MaxRetries: -1}, // retry.Policy does it
+			Telemetry: policy.TelemetryOptions{ApplicationID: "holdfast"},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{c: client, cred: cred, name: c.Container, host: u.Host, mark: c.Mark, idle: transport, retry: c.Retry}
+	if s.prefix = strings.Trim(c.Prefix, "/"); s.prefix != "" {
+		s.prefix += "/"
+	}
+	return s, nil
+}
+
+// Close lets go of idle connections.
+func (s *Store) Close() error {
+	s.idle.CloseIdleConnections()
+	return nil
+}
+
+func (s *Store) path(key string) string { return "azure://" + s.name + "/" + s.prefix + key }
+
+func (s *Store) blob(key string) *blockblob.Client { return s.c.NewBlockBlobClient(s.prefix + key) }
+
+// do makes a call, again where that may help.
+func (s *Store) do(ctx context.Context, call func(context.Context) error) error {
+	return brief(s.retry.DoHTTP(ctx, 0, judge, call))
+}

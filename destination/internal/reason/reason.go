@@ -1,0 +1,43 @@
+// Package reason gives the errors of drivers their sentinels and a sentence that
+// says what to do.
+package reason
+
+import (
+	"context"
+	"errors"
+
+	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/internal/retry"
+)
+
+// Wrap returns err as the error of a call about a key, with what classify makes of
+// it: a sentinel, or nil, and advice, or nothing. It is asked only for errors that
+// have no sentinel yet.
+func Wrap(op, key string, err error, classify func(error) (kind error, advice string)) error {
+	if lock, ok := errors.AsType[*destination.Error](err); ok && lock.Op == "" { // of Locked
+		return &destination.Error{Op: op, Key: key, Kind: lock.Kind, Advice: lock.Advice, Err: lock.Err}
+	}
+	for _, own := range []error{destination.ErrExist, destination.ErrNotExist, destination.ErrKey, destination.ErrTooLarge, destination.ErrCorrupt} {
+		if errors.Is(err, own) {
+			return &destination.Error{Op: op, Key: key, Kind: own, Err: err}
+		}
+	}
+	kind, advice := classify(err)
+	return &destination.Error{Op: op, Key: key, Kind: kind, Advice: advice, Err: err}
+}
+
+// Locked returns the error of an object that is kept, and why.
+func Locked(why string, err error) error {
+	return &destination.Error{Kind: destination.ErrLocked, Advice: why, Err: err}
+}
+
+// Network is the classification of errors that are not the answer of a provider.
+func Network(host string, err error) (kind error, advice string) {
+	switch {
+	case retry.IsUntrusted(err):
+		return destination.ErrUnreachable, "the certificate of " + host + " is not trusted; if it is your own authority's, name it in ca_file"
+	case !errors.Is(err, context.Canceled) && retry.IsNetwork(err):
+		return destination.ErrUnreachable, host + " does not answer; check endpoint and the network"
+	}
+	return nil, ""
+}
