@@ -1,5 +1,7 @@
 package events
 
+import "time"
+
 // BackupRequested says that a backup was accepted. The time of its envelope is
 // the createdAt of the backup.
 type BackupRequested struct {
@@ -115,11 +117,26 @@ func (BackupCancelled) EventType() string { return "backup.cancelled.v1" }
 // BackupVerified says what a later look at the stored archive found.
 type BackupVerified struct {
 	OK      bool   `json:"ok"`
-	Message string `json:"message,omitempty"` // a sentence for people when not OK
+	Message string `json:"message,omitempty"` // for people: what is wrong, or what could not be looked at
 }
 
 // EventType implements [Event].
 func (BackupVerified) EventType() string { return "backup.verified.v1" }
+
+// BackupAdopted says that an archive which the log did not know was found at its
+// destination, with what stood beside it. It is the first event of its backup, and
+// the backup is complete with it.
+type BackupAdopted struct {
+	Pool        string          `json:"pool"`
+	Type        string          `json:"type"`
+	Destination string          `json:"destination"`
+	CreatedAt   time.Time       `json:"created_at"` // when the backup was once requested
+	EndedAt     time.Time       `json:"ended_at"`   // when the archive was stored
+	Completed   BackupCompleted `json:"completed"`
+}
+
+// EventType implements [Event].
+func (BackupAdopted) EventType() string { return "backup.adopted.v1" }
 
 // BackupHeld says that the backup must not be deleted until it is released.
 type BackupHeld struct{}

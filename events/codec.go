@@ -27,6 +27,7 @@ var decoders = map[string]func([]byte) (Event, error){
 	"backup.cancel_requested.v1": decode[BackupCancelRequested],
 	"backup.cancelled.v1":        decode[BackupCancelled],
 	"backup.verified.v1":         decode[BackupVerified],
+	"backup.adopted.v1":          decode[BackupAdopted],
 	"backup.held.v1":             decode[BackupHeld],
 	"backup.released.v1":         decode[BackupReleased],
 	"backup.delete_requested.v1": decode[BackupDeleteRequested],

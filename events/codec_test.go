@@ -31,6 +31,10 @@ var (
 		events.BackupCancelRequested{},
 		events.BackupCancelled{Attempt: 1},
 		events.BackupVerified{OK: false, Message: "The object is missing."},
+		events.BackupAdopted{
+			Pool: "default", Type: "full", Destination: "s3", CreatedAt: time.Date(2026, 1, 19, 2, 0, 0, 0, time.UTC), EndedAt: time.Date(2026, 1, 19, 2, 2, 0, 0, time.UTC),
+			Completed: events.BackupCompleted{Attempt: 1, Pool: "default", Key: "p/2026-01-19-full-abcdefghij.tar.gz", Path: "s3://b/p/2026-01-19-full-abcdefghij.tar.gz", Size: 1, SHA256: "00"},
+		},
 		events.BackupHeld{},
 		events.BackupReleased{},
 		events.BackupDeleteRequested{},

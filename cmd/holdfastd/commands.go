@@ -96,7 +96,7 @@ func tryDestinations(ctx context.Context, c config.Config) error {
 func projectCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{Use: "project", Short: "Projects"}
 	cmd.AddCommand(&cobra.Command{
-		Use: "remove ID", Short: "Say that a project is no longer backed up; its backups stay. Take it out of the configuration and stop holdfastd first",
+		Use: "remove ID", Short: "Say that a project is no longer backed up; its backups stay. Take it out of the configuration first",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.load()
@@ -115,16 +115,11 @@ func removeProject(ctx context.Context, c config.Config, id string) error {
 			return fmt.Errorf("project %s is still in the configuration, so the next start would register it again; take it out first", id)
 		}
 	}
-	srv, b, err := connect(ctx, c, zap.NewNop())
+	b, detach, err := attach(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		b.Close()
-		if srv != nil {
-			srv.Stop()
-		}
-	}()
+	defer detach()
 	_, err = events.UpdateLast(ctx, b.Log(), events.ProjectAggregate(id), events.Cause{Actor: "system"}, backup.Remove)
 	if errors.Is(err, events.ErrNoChange) {
 		return fmt.Errorf("there is no project %s", id)

@@ -46,7 +46,8 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 	}()
 	var services []serve.Service
 	if srv != nil {
-		services = append(services, serve.Service{Name: "nats", Run: func(ctx context.Context) error { return tend(ctx, srv, b, c, log) }})
+		services = append(services, serve.Service{Name: "nats", Run: func(ctx context.Context) error { return tend(ctx, srv, b, c, log) }},
+			serve.Service{Name: "socket", Run: func(ctx context.Context) error { return admit(ctx, srv, c, log) }})
 	}
 	for _, s := range []struct {
 		name  string
@@ -67,6 +68,9 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 // connect starts the embedded server, unless the configuration names another.
 func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Server, b *bus.Bus, err error) {
 	if c.NATS.URL == "" {
+		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+			return nil, nil, fmt.Errorf("data_dir: %w", err)
+		}
 		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password})
 		if err != nil {
 			return nil, nil, err
@@ -82,6 +86,15 @@ func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Se
 		srv.Stop()
 	}
 	return srv, b, err
+}
+
+// admit lets commands of this machine use the embedded server.
+func admit(ctx context.Context, srv *bus.Server, c config.Config, log *zap.Logger) error {
+	if err := srv.ServeSocket(ctx, socketPath(c)); err != nil {
+		log.Warn("commands such as sweep and adopt cannot be used while this daemon runs: there is no socket", zap.Error(err))
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // tendEvery is how often the embedded server is looked after.
@@ -159,6 +172,10 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
 			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
 			return data, err
+		},
+		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
+			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
+			return url, err
 		},
 	})
 	if err != nil {

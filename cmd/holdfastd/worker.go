@@ -50,10 +50,14 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	err = errors.Join(
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCreate, w.Create),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
-		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read),
+		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify),
+		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read), bus.Answer(q, backup.SignSubject(c.Pool), w.Sign),
 	)
 	return serve.Service{Name: config.Worker, Run: func(ctx context.Context) error {
-		return errors.Join(r.Run(ctx), q.Close(), closeAll(wc.Destinations))
+		err := serve.All(ctx, grace, serve.Service{Name: "router", Run: r.Run}, serve.Service{Name: "sweep", Run: func(ctx context.Context) error {
+			return w.SweepDaily(ctx, b.Log())
+		}})
+		return errors.Join(err, q.Close(), closeAll(wc.Destinations))
 	}}, err
 }
 
@@ -65,7 +69,7 @@ func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Lo
 		return worker.Config{}, err
 	}
 	wc := worker.Config{
-		Pool: c.Pool, Name: name, DefaultDestination: c.DefaultDestination, EncryptDefault: c.Encryption.Default,
+		Pool: c.Pool, Name: name, Mark: mark, DefaultDestination: c.DefaultDestination, EncryptDefault: c.Encryption.Default,
 		StallTimeout: c.Backup.StallTimeout, Logger: log, Room: func() error { return room(c) },
 	}
 	for _, s := range c.Encryption.Recipients {
@@ -81,6 +85,9 @@ func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Lo
 			return wc, fmt.Errorf("project %s: %w", p.ID, err)
 		}
 		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Project: parts})
+	}
+	if wc.Identities, err = identities(c); err != nil {
+		return wc, err
 	}
 	wc.Destinations, err = openDestinations(ctx, c, mark)
 	return wc, err

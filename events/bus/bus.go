@@ -18,6 +18,9 @@ import (
 // Config says how to reach NATS.
 type Config struct {
 	URL      string // of an external server or cluster; ignored with an embedded Server
+	Socket   string // path of a socket that leads to the embedded Server of another process; instead of URL
+	User     string // of that server, with Password, if it has one
+	Password string
 	Creds    string // credentials file
 	CA       string // PEM file of the server's certificate authority
 	Cert     string // client certificate, with Key
@@ -60,6 +63,8 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	}
 	if srv != nil {
 		opts, cfg.URL = append(opts, srv.options()...), ""
+	} else if cfg.Socket != "" {
+		opts, cfg.URL = append(opts, nats.SetCustomDialer(socketDialer(cfg.Socket)), nats.UserInfo(cfg.User, cfg.Password)), "nats://holdfastd"
 	} else {
 		if cfg.Creds != "" {
 			opts = append(opts, nats.UserCredentials(cfg.Creds))

@@ -1,6 +1,10 @@
 package backup
 
-import "github.com/holdfast-dev/holdfast/events"
+import (
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
 
 // Service is the name of the service in routes of commands.
 const Service = "backup"
@@ -9,6 +13,7 @@ const Service = "backup"
 const (
 	VerbCreate = "create"
 	VerbDelete = "delete"
+	VerbVerify = "verify"
 )
 
 // Types of backups. A type other than Full names the one part that is backed up.
@@ -27,6 +32,8 @@ func Types() []string { return []string{Full, Database, Storage, Functions, Conf
 const (
 	OriginManual = "manual" // somebody asked for it
 	OriginSafety = "safety" // of what a restore is about to replace
+	// OriginAdopted is that of a backup which was found at its destination.
+	OriginAdopted = "adopted"
 )
 
 // Create asks for a backup.
@@ -59,6 +66,18 @@ func (c Delete) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbDelete, About: events.BackupAggregate(c.Project, c.ID)}
 }
 
+// Verify asks for a look at the stored archive.
+type Verify struct {
+	ID      string `json:"id"`
+	Project string `json:"project"`
+	Pool    string `json:"pool"`
+}
+
+// CommandRoute implements [events.Command].
+func (c Verify) CommandRoute() events.Route {
+	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbVerify, About: events.BackupAggregate(c.Project, c.ID)}
+}
+
 // ArchiveRead asks the workers of a pool for a range of a stored object. The
 // answer is the bytes, fewer than asked for at the object's end only.
 type ArchiveRead struct {
@@ -74,3 +93,15 @@ const MaxRead = 512 << 10
 
 // ArchiveSubject returns the subject of ArchiveRead queries to a pool.
 func ArchiveSubject(pool string) string { return "archive." + pool + ".read" }
+
+// ArchiveSign asks the workers of a pool for a URL with which anybody can read a
+// stored object. The answer is empty where the destination cannot sign one.
+type ArchiveSign struct {
+	Destination string        `json:"destination"`
+	Key         string        `json:"key"`
+	Name        string        `json:"name"` // under which a browser saves it
+	Valid       time.Duration `json:"valid"`
+}
+
+// SignSubject returns the subject of ArchiveSign queries to a pool.
+func SignSubject(pool string) string { return "archive." + pool + ".sign" }

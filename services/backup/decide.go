@@ -110,6 +110,24 @@ func EndDelete(s State, e events.Event) (events.Event, error) {
 	return e, nil
 }
 
+// Verified decides on the result of a [Verify]. It is of no use when the archive
+// has gone away meanwhile.
+func Verified(s State, e events.BackupVerified) (events.Event, error) {
+	if Readable(s) != nil {
+		return nil, events.ErrNoChange
+	}
+	return e, nil
+}
+
+// Adopt decides on an archive that was found at its destination. A backup that the
+// log knows is not touched, a deleted one as well.
+func Adopt(s State, e events.BackupAdopted) (events.Event, error) {
+	if s.Exists() {
+		return nil, events.ErrNoChange
+	}
+	return e, nil
+}
+
 // Readable returns nil when the archive may be downloaded or restored, and
 // otherwise why not.
 func Readable(s State) error {

@@ -35,7 +35,3 @@ func ObjectKey(project, typ, id string, created time.Time, attempt int, encrypte
 	}
 	return project + "/" + name
 }
-
-// SidecarKey returns the key of the object that describes an archive, from which
-// a catalog can be rebuilt when the log is lost.
-func SidecarKey(objectKey string) string { return objectKey + ".json" }

@@ -88,8 +88,9 @@ type GetRestore struct {
 
 // Verification is what the last look at the stored archive found.
 type Verification struct {
-	OK bool      `json:"ok"`
-	At time.Time `json:"at"`
+	OK      bool      `json:"ok"`
+	At      time.Time `json:"at"`
+	Message string    `json:"message,omitempty"` // what is wrong, or what could not be looked at
 }
 
 // Filter chooses backups. Zero fields choose all.
@@ -178,6 +179,7 @@ type Monitor struct {
 	Backups   []Group              `json:"backups"`
 	Durations []Durations          `json:"durations"`
 	Success   map[string]time.Time `json:"success"` // the end of the last completed backup, by project
+	Damaged   map[string]int64     `json:"damaged"` // backups whose last verification failed, by project
 	Revision  events.Revision      `json:"revision"`
 	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log
 }

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/holdfast-dev/holdfast/events v0.0.0-00010101000000-000000000000
 	github.com/holdfast-dev/holdfast/internal v0.0.0-00010101000000-000000000000
+	github.com/holdfast-dev/holdfast/services/backup v0.0.0-00010101000000-000000000000
 	go.uber.org/zap v1.28.0
 	modernc.org/sqlite v1.62.0
 )
@@ -25,3 +26,5 @@ require (
 replace github.com/holdfast-dev/holdfast/events => ../../events
 
 replace github.com/holdfast-dev/holdfast/internal => ../../internal
+
+replace github.com/holdfast-dev/holdfast/services/backup => ../../services/backup

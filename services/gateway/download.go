@@ -31,6 +31,11 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if err := backup.Readable(state); err != nil {
 		return err
 	}
+	if c.Query("redirect") == "true" {
+		if url := g.signed(c, b); url != "" {
+			return c.Redirect(url, fiber.StatusFound)
+		}
+	}
 	etag := describe(c, b)
 	if c.Get(fiber.HeaderIfNoneMatch) == etag {
 		return c.SendStatus(fiber.StatusNotModified)
@@ -72,12 +77,31 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	return nil
 }
 
+// signedFor is how long a URL of the destination itself is good.
+const signedFor = 15 * time.Minute
+
+// signed returns a URL at the destination itself, or "" where there is none.
+func (g *Gateway) signed(c *fiber.Ctx, b catalog.Backup) string {
+	name, _ := fileName(b)
+	url, err := g.b.Sign(c.UserContext(), b.Pool, backup.ArchiveSign{Destination: b.Destination, Key: b.Key, Name: name, Valid: signedFor})
+	if err != nil {
+		return "" // the archive can still be streamed, or that says why not
+	}
+	return url
+}
+
+// fileName returns under which name, and as what, an archive is downloaded.
+func fileName(b catalog.Backup) (name, typ string) {
+	name = fmt.Sprintf("%s-%s-%s.tar.gz", b.Project, b.Created.UTC().Format(time.DateOnly), b.Type)
+	if b.Encrypted {
+		return name + ".age", fiber.MIMEOctetStream
+	}
+	return name, "application/gzip"
+}
+
 // describe sets the headers of an archive and returns its tag.
 func describe(c *fiber.Ctx, b catalog.Backup) (etag string) {
-	name, typ := fmt.Sprintf("%s-%s-%s.tar.gz", b.Project, b.Created.UTC().Format(time.DateOnly), b.Type), "application/gzip"
-	if b.Encrypted {
-		name, typ = name+".age", fiber.MIMEOctetStream
-	}
+	name, typ := fileName(b)
 	etag = `"` + b.SHA256 + `"`
 	c.Set(fiber.HeaderContentType, typ)
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+`"`)

@@ -47,6 +47,7 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
+	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
 
 // Gateway serves the REST contract.
@@ -113,6 +114,7 @@ func (g *Gateway) routes() {
 	api.Get("/backups/:id", read, g.get)
 	api.Delete("/backups/:id", write, g.delete)
 	api.Get("/backups/:id/download", read, g.download)
+	api.Post("/backups/:id/verify", write, g.verify)
 	api.Get("/projects", read, g.projects)
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)

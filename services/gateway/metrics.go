@@ -28,6 +28,7 @@ var (
 	descLag      = prometheus.NewDesc("holdfast_projection_lag_events", "How far the catalog is behind the log.", nil, nil)
 	descRevision = prometheus.NewDesc("holdfast_projection_revision", "The newest event that the catalog knows.", nil, nil)
 	descSuccess  = prometheus.NewDesc("holdfast_last_success_timestamp_seconds", "When the last backup of a project completed.", []string{"project"}, nil)
+	descDamaged  = prometheus.NewDesc("holdfast_verification_failed", "Backups whose last verification failed.", []string{"project"}, nil)
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
@@ -44,7 +45,7 @@ func (m *metrics) handler() fiber.Handler {
 
 // Describe implements prometheus.Collector.
 func (*metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descUp} {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descUp} {
 		out <- d
 	}
 }
@@ -74,6 +75,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(descQueue, float64(queued))
 	gauge(descLag, float64(f.Lag))
 	gauge(descRevision, float64(f.Revision))
+	for project, n := range f.Damaged {
+		gauge(descDamaged, float64(n), project)
+	}
 	for project, at := range f.Success {
 		gauge(descSuccess, float64(at.Unix()), project)
 	}

@@ -77,6 +77,8 @@ type extras struct {
 type verificationView struct {
 	Status string `json:"status"` // ok or failed
 	At     second `json:"at"`
+	// What is wrong, or what could not be looked at.
+	Message string `json:"message,omitempty"`
 }
 
 func view(b catalog.Backup) backupView {
@@ -94,7 +96,7 @@ func view(b catalog.Backup) backupView {
 		v.Checksum = "sha256:" + b.SHA256
 	}
 	if x := b.Verification; x != nil {
-		v.Verification = &verificationView{"failed", second(x.At)}
+		v.Verification = &verificationView{"failed", second(x.At), x.Message}
 		if x.OK {
 			v.Verification.Status = "ok"
 		}

@@ -42,7 +42,7 @@ func (at *attempt) run(ctx context.Context) error {
 		if err == nil {
 			at.l.Info("backup completed", took, logging.Bytes(done.Size))
 			// The backup is safe; what is left of earlier attempts only takes room.
-			return at.w.sweep(ctx, at.a, at.state, at.state.Attempt-1)
+			return at.w.removeAttempts(ctx, at.a, at.state, at.state.Attempt-1)
 		}
 	}
 	if errors.Is(err, events.ErrFenced) {
@@ -112,6 +112,12 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	if len(parts) == 0 {
 		return done, at.misfit("The project has no part %s any more", at.state.Request.Type)
 	}
+	s, err := at.connect(ctx, p, parts)
+	if err != nil {
+		return done, err
+	}
+	defer func() { _ = s.Close() }() // it only read
+	estimate := destination.Estimate(project.Estimate(ctx, s, parts))
 	r, pw := io.Pipe()
 	type stored struct {
 		info destination.Info
@@ -119,24 +125,24 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	}
 	put := make(chan stored, 1)
 	go func() {
-		info, err := store.Put(ctx, at.key(), r, 0)
+		info, err := store.Put(ctx, at.key(), r, estimate)
 		_ = r.CloseWithError(errors.Join(errStore, err)) // lets a dump end that Put no longer reads
 		put <- stored{info, err}
 	}()
-	manifest, warnings, err := at.write(ctx, pw, p, parts)
+	manifest, warnings, err := at.write(ctx, pw, p, s, parts)
 	_ = pw.CloseWithError(err) // nil is the end of the object
 	at.pulse.phase("upload")
 	at.pulse.busy.Store(true) // the destination may take its time to confirm
-	s := <-put
+	got := <-put
 	at.pulse.busy.Store(false)
-	if s.err != nil && (err == nil || errors.Is(err, errStore)) {
-		return done, &storeError{s.err}
+	if got.err != nil && (err == nil || errors.Is(err, errStore)) {
+		return done, &storeError{got.err}
 	}
 	if err != nil {
 		return done, err
 	}
 	done = events.BackupCompleted{
-		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: s.info.Key, Path: s.info.Path, Size: s.info.Size, SHA256: s.info.SHA256,
+		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: got.info.Key, Path: got.info.Path, Size: got.info.Size, SHA256: got.info.SHA256,
 		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(warnings),
 	}
 	for _, part := range manifest.Parts {
@@ -150,7 +156,7 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 var errStore = errors.New("the destination stopped")
 
 // write writes the archive, encrypted if that was asked for, into out.
-func (at *attempt) write(ctx context.Context, out io.Writer, p Project, parts []project.Part) (archive.Manifest, []events.Warning, error) {
+func (at *attempt) write(ctx context.Context, out io.Writer, p Project, s *project.Session, parts []project.Part) (archive.Manifest, []events.Warning, error) {
 	var lock io.WriteCloser
 	if at.state.Request.Encrypt {
 		var err error
@@ -166,7 +172,7 @@ func (at *attempt) write(ctx context.Context, out io.Writer, p Project, parts []
 		return archive.Manifest{}, nil, err
 	}
 	at.pulse.writer.Store(w)
-	warnings, err := at.dump(ctx, w, p, parts)
+	warnings, err := at.dump(ctx, w, s, parts)
 	if err != nil {
 		w.Abort()
 		return archive.Manifest{}, nil, err
@@ -178,7 +184,8 @@ func (at *attempt) write(ctx context.Context, out io.Writer, p Project, parts []
 	return m, warnings, err
 }
 
-func (at *attempt) dump(ctx context.Context, w *archive.Writer, p Project, parts []project.Part) (warnings []events.Warning, err error) {
+// connect opens the database, if the parts need it. The caller closes.
+func (at *attempt) connect(ctx context.Context, p Project, parts []project.Part) (*project.Session, error) {
 	server := p.Server
 	if !needsDatabase(parts) {
 		server = nil
@@ -188,9 +195,12 @@ func (at *attempt) dump(ctx context.Context, w *archive.Writer, p Project, parts
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.Close() }()                           // it only read
 	s.Wrecked = at.state.Request.Origin == backup.OriginSafety // or nobody would be restoring it
 	at.pulse.session.Store(s)
+	return s, nil
+}
+
+func (at *attempt) dump(ctx context.Context, w *archive.Writer, s *project.Session, parts []project.Part) (warnings []events.Warning, err error) {
 	for _, part := range parts {
 		at.pulse.phase(part.Name())
 		if err := w.Begin(part.Name()); err != nil {
@@ -209,15 +219,9 @@ func (at *attempt) dump(ctx context.Context, w *archive.Writer, p Project, parts
 
 // sidecar stores, beside the archive, what a catalog needs to know of it.
 func (at *attempt) sidecar(ctx context.Context, store destination.Store, p Project, done events.BackupCompleted) error {
-	b, err := json.MarshalIndent(struct {
-		Format    int       `json:"format"`
-		ID        string    `json:"id"`
-		Project   string    `json:"project"`
-		Name      string    `json:"name"`
-		Type      string    `json:"type"`
-		CreatedAt time.Time `json:"created_at"`
-		events.BackupCompleted
-	}{1, at.a.ID, at.a.Project, p.Name, at.state.Request.Type, at.state.Created, done}, "", "  ")
+	b, err := json.MarshalIndent(backup.Sidecar{
+		Format: backup.SidecarFormat, ID: at.a.ID, Project: at.a.Project, Name: p.Name, Type: at.state.Request.Type, CreatedAt: at.state.Created, BackupCompleted: done,
+	}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,25 @@ func diagnose(err error) events.BackupFailed {
 }
 
 func diagnoseStore(err error) events.BackupFailed {
+	advice := ""
+	if e, ok := errors.AsType[*destination.Error](err); ok && e.Advice != "" {
+		advice = ": " + e.Advice
+	}
 	switch {
 	case errors.Is(err, destination.ErrNoSpace):
 		return events.BackupFailed{Reason: events.ReasonNoSpace, Message: "Insufficient disk space at the destination"}
-	case errors.Is(err, destination.ErrDenied):
+	case errors.Is(err, destination.ErrDenied) && advice == "":
 		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination refused access; check its permissions or credentials"}
+	case errors.Is(err, destination.ErrDenied):
+		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination refused access" + advice}
+	case errors.Is(err, destination.ErrNoBucket):
+		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The bucket of the destination does not exist" + advice}
+	case errors.Is(err, destination.ErrTooLarge):
+		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The archive is larger than the destination can keep in one object"}
+	case errors.Is(err, destination.ErrUnreachable):
+		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination is out of reach" + advice, Retryable: true}
+	case errors.Is(err, destination.ErrCorrupt):
+		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination has stored something else than what was sent; it was removed again", Retryable: true}
 	case errors.Is(err, destination.ErrExist):
 		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination already has an object of this name that is not this backup's", Retryable: true}
 	}

@@ -110,14 +110,22 @@ func (w *Worker) erase(ctx context.Context, a events.Aggregate, s backup.State) 
 			return err
 		}
 	}
-	return w.sweep(ctx, a, s, s.Attempt)
+	return w.removeAttempts(ctx, a, s, s.Attempt)
 }
 
 func deleteFailed(err error) events.BackupDeleteFailed {
 	e := events.BackupDeleteFailed{Reason: events.ReasonDestination, Message: "The destination did not delete the archive; the log of the worker says why"}
+	advice := "check its permissions or credentials"
+	if d, ok := errors.AsType[*destination.Error](err); ok && d.Advice != "" {
+		advice = d.Advice
+	}
 	switch {
+	case errors.Is(err, destination.ErrLocked):
+		e.Message = "The destination keeps the archive: " + advice
 	case errors.Is(err, destination.ErrDenied):
-		e.Message = "The destination refused to delete the archive; check its permissions or credentials"
+		e.Message = "The destination refused to delete the archive: " + advice
+	case errors.Is(err, destination.ErrUnreachable), errors.Is(err, destination.ErrNoBucket):
+		e.Message = "The destination cannot be used: " + advice
 	case fault.CodeOf(err) == fault.Conflict:
 		e.Reason, e.Message = events.ReasonConfig, fault.MessageOf(err)
 	}

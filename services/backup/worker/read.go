@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 
+	"go.uber.org/zap"
+
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/backup"
@@ -32,4 +34,18 @@ func (w *Worker) Read(ctx context.Context, q backup.ArchiveRead) ([]byte, error)
 		return nil, fault.Wrap(err, fault.Unavailable, "The destination cannot be read; the log of the worker says why")
 	}
 	return b, nil
+}
+
+// Sign answers a [backup.ArchiveSign].
+func (w *Worker) Sign(ctx context.Context, q backup.ArchiveSign) (string, error) {
+	signer, ok := w.cfg.Destinations[q.Destination].(destination.Signer)
+	if !ok {
+		return "", nil
+	}
+	url, err := signer.Sign(ctx, q.Key, q.Name, q.Valid)
+	if err != nil {
+		w.cfg.Logger.Debug("no signed URL", zap.String("destination", q.Destination), zap.Error(err))
+		return "", nil // the archive can still be had through the gateway
+	}
+	return url, nil
 }

@@ -31,8 +31,10 @@ type Config struct {
 	Name               string // of this worker, for people
 	Projects           []Project
 	Destinations       map[string]destination.Store
+	Mark               string // that the destinations put on objects of this installation
 	DefaultDestination string
 	Recipients         []age.Recipient // who can read encrypted archives
+	Identities         []age.Identity  // that can read them here; without one only their checksum can be verified
 	EncryptDefault     bool
 	StallTimeout       time.Duration // an attempt in which nothing moves for so long fails
 	Room               func() error  // says why there is no room for another backup; nil: there always is
@@ -52,11 +54,12 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
+	reading  chan struct{} // holds one place: archives are verified one after another
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, reading: make(chan struct{}, 1)}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
@@ -114,7 +117,7 @@ func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Caus
 	state = state.Apply(env)
 	if state.Failed != nil {
 		l.Error("backup failed", zap.String("reason", string(state.Failed.Reason)), logging.Attempt(state.Attempt))
-		return w.sweep(ctx, a, state, state.Attempt)
+		return w.removeAttempts(ctx, a, state, state.Attempt)
 	}
 	at := &attempt{w: w, a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
 	return at.run(ctx)
@@ -143,8 +146,8 @@ func (w *Worker) slot(ctx context.Context, a events.Aggregate, cause events.Caus
 	return err
 }
 
-// sweep removes what the attempts up to upto may have stored.
-func (w *Worker) sweep(ctx context.Context, a events.Aggregate, s backup.State, upto int) error {
+// removeAttempts removes what the attempts up to upto may have stored.
+func (w *Worker) removeAttempts(ctx context.Context, a events.Aggregate, s backup.State, upto int) error {
 	store, ok := w.cfg.Destinations[s.Request.Destination]
 	if !ok {
 		return nil
@@ -158,7 +161,22 @@ func (w *Worker) sweep(ctx context.Context, a events.Aggregate, s backup.State, 
 	return nil
 }
 
-// remove removes an archive and what stands beside it.
+// remove removes an archive and what stands beside it, and ends uploads of them.
+// What stands beside goes last: without it nobody could adopt an archive that the
+// destination does not let go of.
 func remove(ctx context.Context, store destination.Store, key string) error {
-	return errors.Join(store.Delete(ctx, key), store.Delete(ctx, backup.SidecarKey(key)))
+	if u, ok := store.(destination.Uploader); ok {
+		for left, err := range u.Unfinished(ctx, key) {
+			if err == nil {
+				err = u.Abort(ctx, left)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if err := store.Delete(ctx, key); err != nil {
+		return err
+	}
+	return store.Delete(ctx, backup.SidecarKey(key))
 }

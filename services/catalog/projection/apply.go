@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
 
@@ -76,11 +77,18 @@ func applyBackup(ctx context.Context, tx *sql.Tx, env events.Envelope) (complete
 	if err := store(ctx, tx, env.Aggregate.ID, before, after); err != nil {
 		return nil, err
 	}
-	if _, ok := env.Event.(events.BackupCompleted); ok && after != nil {
-		_, err := tx.ExecContext(ctx, "INSERT INTO success VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = max(at, excluded.at)", after.Project, env.Time.UnixNano())
-		return after, err
+	switch env.Event.(type) {
+	case events.BackupCompleted:
+		completed = after
+	case events.BackupAdopted: // how long it took is not known
+	default:
+		return nil, nil //nolint:nilnil // not completed
 	}
-	return nil, nil //nolint:nilnil // not completed
+	if after == nil {
+		return nil, nil //nolint:nilnil // not there any more
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO success VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = max(at, excluded.at)", after.Project, after.Ended.UnixNano())
+	return completed, err
 }
 
 // fold returns what an event makes of a backup; nil is a backup that is not
@@ -92,6 +100,14 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 			Encrypted: e.Encrypt, Origin: e.Origin, Created: env.Time, Revision: env.Revision,
 		}
 	}
+	if e, ok := env.Event.(events.BackupAdopted); ok {
+		b := &catalog.Backup{
+			ID: env.Aggregate.ID, Project: env.Aggregate.Project, Type: e.Type, Status: catalog.Completed, Destination: e.Destination,
+			Origin: backup.OriginAdopted, Created: e.CreatedAt, Ended: e.EndedAt, Revision: env.Revision,
+		}
+		complete(b, e.Completed)
+		return b
+	}
 	if before == nil {
 		return nil
 	}
@@ -102,7 +118,7 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 		b.Status = catalog.InProgress
 	case events.BackupCompleted:
 		b.Status, b.Ended = catalog.Completed, env.Time
-		b.Key, b.Path, b.Size, b.SHA256, b.Pool, b.Encrypted, b.Parts, b.Warnings = e.Key, e.Path, e.Size, e.SHA256, e.Pool, e.Encrypted, e.Parts, e.Warnings
+		complete(&b, e)
 	case events.BackupFailed:
 		b.Status = catalog.Pending
 		if e.Final {
@@ -111,7 +127,7 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 	case events.BackupCancelled:
 		b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, env.Time, "Cancelled", "cancelled"
 	case events.BackupVerified:
-		b.Verification = &catalog.Verification{OK: e.OK, At: env.Time}
+		b.Verification = &catalog.Verification{OK: e.OK, At: env.Time, Message: e.Message}
 	case events.BackupHeld:
 		b.Held = true
 	case events.BackupReleased:
@@ -120,6 +136,10 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 		return nil
 	}
 	return &b
+}
+
+func complete(b *catalog.Backup, e events.BackupCompleted) {
+	b.Key, b.Path, b.Size, b.SHA256, b.Pool, b.Encrypted, b.Parts, b.Warnings = e.Key, e.Path, e.Size, e.SHA256, e.Pool, e.Encrypted, e.Parts, e.Warnings
 }
 
 func load(ctx context.Context, tx *sql.Tx, id string) (*catalog.Backup, error) {
@@ -141,6 +161,9 @@ func store(ctx context.Context, tx *sql.Tx, id string, before, after *catalog.Ba
 		return err
 	}
 	if err := count(ctx, tx, after, 1); err != nil {
+		return err
+	}
+	if err := countDamaged(ctx, tx, before, after); err != nil {
 		return err
 	}
 	if after == nil {
@@ -167,5 +190,24 @@ func count(ctx context.Context, tx *sql.Tx, b *catalog.Backup, sign int64) error
 	_, err := tx.ExecContext(ctx, `INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (project, status, type, destination) DO UPDATE SET count = count + excluded.count, size = size + excluded.size`,
 		b.Project, b.Status, b.Type, b.Destination, sign, sign*b.Size)
+	return err
+}
+
+// countDamaged keeps the number of backups whose last verification failed.
+func countDamaged(ctx context.Context, tx *sql.Tx, before, after *catalog.Backup) error {
+	damaged := func(b *catalog.Backup) int {
+		if b != nil && b.Verification != nil && !b.Verification.OK {
+			return 1
+		}
+		return 0
+	}
+	change, b := damaged(after)-damaged(before), after
+	if change == 0 {
+		return nil
+	}
+	if b == nil {
+		b = before
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO damaged VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET count = count + excluded.count", b.Project, change)
 	return err
 }

@@ -14,7 +14,7 @@ import (
 
 // version is that of the schema and of the meaning of its columns. Another one
 // means that the file is built anew.
-const version = "2"
+const version = "3"
 
 const schema = `
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
@@ -28,6 +28,7 @@ CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, doc TEXT NOT N
 CREATE INDEX of_backup ON restores (backup);
 CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
+CREATE TABLE damaged (project TEXT PRIMARY KEY, count INTEGER NOT NULL);
 `
 
 // indexes let any combination of the contract's filters find its newest rows

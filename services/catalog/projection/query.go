@@ -204,7 +204,7 @@ func (p *Projection) Projects(ctx context.Context, q catalog.Projects) ([]catalo
 
 // Figures implements [catalog.Reader].
 func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Monitor, error) {
-	m := catalog.Monitor{Backups: []catalog.Group{}, Success: map[string]time.Time{}}
+	m := catalog.Monitor{Backups: []catalog.Group{}, Success: map[string]time.Time{}, Damaged: map[string]int64{}}
 	db, err := p.at(ctx, 0)
 	if err != nil {
 		return m, err
@@ -221,7 +221,8 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 		}
 		m.Backups = append(m.Backups, g)
 	}
-	if err := errors.Join(rs.Err(), successes(ctx, db, m.Success)); err != nil {
+	if err := errors.Join(rs.Err(), byProject(ctx, db, "SELECT project, count FROM damaged", func(project string, n int64) { m.Damaged[project] = n }),
+		byProject(ctx, db, "SELECT project, at FROM success", func(project string, at int64) { m.Success[project] = time.Unix(0, at).UTC() })); err != nil {
 		return m, err
 	}
 	if state, err := p.feed.State(ctx); err == nil {
@@ -236,19 +237,20 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 	return m, nil
 }
 
-func successes(ctx context.Context, db *sql.DB, into map[string]time.Time) error {
-	rs, err := db.QueryContext(ctx, "SELECT project, at FROM success")
+// byProject gives f the rows of a query for a number of each project.
+func byProject(ctx context.Context, db *sql.DB, query string, f func(project string, n int64)) error {
+	rs, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}
 	defer rs.Close() //nolint:errcheck // read only
 	for rs.Next() {
 		var project string
-		var at int64
-		if err := rs.Scan(&project, &at); err != nil {
+		var n int64
+		if err := rs.Scan(&project, &n); err != nil {
 			return err
 		}
-		into[project] = time.Unix(0, at).UTC()
+		f(project, n)
 	}
 	return rs.Err()
 }

@@ -1,0 +1,77 @@
+package project
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Estimate returns about how many bytes an archive of some parts may have at most:
+// the size of the databases and of the files. What cannot be asked for counts as
+// nothing; the dump says why.
+func Estimate(ctx context.Context, s *Session, parts []Part) int64 {
+	var total int64
+	disks := map[uint64]bool{}
+	for _, part := range parts {
+		switch p := part.(type) {
+		case *DatabasePart:
+			total += s.size(ctx)
+		case *StoragePart:
+			total += bytesBelow(ctx, filepath.Join(p.Path, p.base()), disks)
+		case *FunctionsPart:
+			total += bytesBelow(ctx, p.Path, disks)
+		case *ConfigPart:
+			total += bytesBelow(ctx, p.Root, disks)
+		}
+	}
+	return total
+}
+
+// size returns the size of the databases, and a quarter more: values that are
+// compressed in the tables, or binary, are larger in a dump.
+func (s *Session) size(ctx context.Context) (n int64) {
+	if s.tx == nil {
+		return 0
+	}
+	err := s.tx.QueryRow(ctx, "SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datname IN (current_database(), '_supabase')").Scan(&n)
+	if err != nil {
+		return 0
+	}
+	return n + n/4
+}
+
+// smallDisk is how much may be stored on a file system for it to be counted whole,
+// which is faster than to look at every file.
+const smallDisk = 64 << 30
+
+// bytesBelow returns an upper bound of the bytes in the files of a folder. disks
+// are the file systems that were counted whole.
+func bytesBelow(ctx context.Context, path string, disks map[uint64]bool) (n int64) {
+	var st unix.Statfs_t
+	var fi unix.Stat_t
+	if unix.Statfs(path, &st) != nil || unix.Stat(path, &fi) != nil {
+		return 0
+	}
+	if used := int64(st.Blocks-st.Bfree) * st.Bsize; used <= smallDisk {
+		if disks[fi.Dev] {
+			return 0
+		}
+		disks[fi.Dev] = true
+		return used
+	}
+	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error { // what can be seen
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return nil //nolint:nilerr // the dump says so
+		}
+		if info, err := d.Info(); err == nil {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}

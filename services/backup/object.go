@@ -1,0 +1,62 @@
+package backup
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// Sidecar is the object that describes an archive, in JSON, from which a catalog
+// can be rebuilt when the log is lost.
+type Sidecar struct {
+	Format    int       `json:"format"`
+	ID        string    `json:"id"`
+	Project   string    `json:"project"`
+	Name      string    `json:"name"` // of the project, for people
+	Type      string    `json:"type"`
+	CreatedAt time.Time `json:"created_at"`
+	events.BackupCompleted
+}
+
+// SidecarFormat is the version of [Sidecar].
+const SidecarFormat = 1
+
+// sidecarSuffix is what the key of a sidecar has behind that of its archive.
+const sidecarSuffix = ".json"
+
+// SidecarKey returns the key of the sidecar of an archive.
+func SidecarKey(objectKey string) string { return objectKey + sidecarSuffix }
+
+// Object is what a key says of an object.
+type Object struct {
+	Archive string // the key of the archive: the object's own, or that which the sidecar describes
+	Sidecar bool
+	Project string
+	Short   string // short id of the backup
+	Attempt int
+}
+
+var objectKey = regexp.MustCompile(`^([a-z0-9][a-z0-9_-]{0,62})/\d{4}-\d{2}-\d{2}-(?:full|database|storage|functions|config)-([a-z2-7]{10})(?:-a([1-9]\d?))?\.tar\.gz(?:\.age)?$`)
+
+// ParseKey reads a key that [ObjectKey] or [SidecarKey] has made, or returns false
+// for any other.
+func ParseKey(key string) (Object, bool) {
+	o := Object{Attempt: 1}
+	o.Archive, o.Sidecar = strings.CutSuffix(key, sidecarSuffix)
+	m := objectKey.FindStringSubmatch(o.Archive)
+	if m == nil {
+		return Object{}, false
+	}
+	o.Project, o.Short = m[1], m[2]
+	if m[3] != "" {
+		n, err := strconv.Atoi(m[3])
+		if err != nil || n < 2 {
+			return Object{}, false
+		}
+		o.Attempt = n
+	}
+	return o, true
+}
