@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -166,9 +167,7 @@ func cutAnswer(w http.ResponseWriter, r *http.Request, pass http.HandlerFunc) {
 		Reset(w, nil, nil)
 		return
 	}
-	for k, v := range rec.Header() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), rec.Header())
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(rec.Body.Bytes()[:rec.Body.Len()/2]) // that is the fault
 	_ = http.NewResponseController(w).Flush()
@@ -181,9 +180,7 @@ const otherETag = `"0123456789abcdef0123456789abcdef"`
 func wrongETag(w http.ResponseWriter, r *http.Request, pass http.HandlerFunc) {
 	rec := httptest.NewRecorder()
 	pass(rec, r)
-	for k, v := range rec.Header() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), rec.Header())
 	if w.Header().Get("ETag") != "" {
 		w.Header().Set("ETag", otherETag)
 	}

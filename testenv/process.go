@@ -43,7 +43,7 @@ func startProcess(tb testing.TB, env []string, program string, args ...string) *
 		tb.Fatal(err)
 	}
 	defer log.Close()
-	p.cmd = exec.Command(program, args...) //nolint:noctx // the cleanup ends it
+	p.cmd = exec.Command(program, args...) // the cleanup ends it
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + tb.TempDir(), "TZ=UTC"}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}

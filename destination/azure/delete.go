@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
@@ -30,7 +29,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 
 // deleteIf deletes a blob, if it still has a tag; nil is any.
 func (s *Store) deleteIf(ctx context.Context, key string, etag *azcore.ETag) error {
-	o := &blob.DeleteOptions{DeleteSnapshots: to.Ptr(blob.DeleteSnapshotsOptionTypeInclude)}
+	o := &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)}
 	if etag != nil {
 		o.AccessConditions = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: etag}}
 	}
@@ -92,7 +91,7 @@ func (s *Store) Abort(ctx context.Context, u destination.Upload) error {
 	var etag *azcore.ETag
 	err := s.do(ctx, func(ctx context.Context) error {
 		res, err := s.blob(u.Key).CommitBlockList(ctx, nil, &blockblob.CommitBlockListOptions{
-			Metadata: map[string]*string{metaAborted: to.Ptr("true"), metaMark: &s.mark}, AccessConditions: ifNew(),
+			Metadata: map[string]*string{metaAborted: new("true"), metaMark: &s.mark}, AccessConditions: ifNew(),
 		})
 		etag = res.ETag
 		return err

@@ -63,21 +63,21 @@ func brief(err error) error {
 	return err
 }
 
-func (s *Store) classify(err error) (sentinel error, advice string) {
+func (s *Store) classify(err error) (advice string, kind error) {
 	res, ok := errors.AsType[*azcore.ResponseError](err)
 	switch {
 	case !ok:
 		return reason.Network(s.host, err)
 	case res.ErrorCode == string(bloberror.ContainerNotFound), res.ErrorCode == string(bloberror.ContainerBeingDeleted):
-		return destination.ErrNoBucket, "create the container " + s.name + ", or correct container"
+		return "create the container " + s.name + ", or correct container", destination.ErrNoBucket
 	case res.StatusCode == http.StatusNotFound:
-		return destination.ErrNotExist, ""
+		return "", destination.ErrNotExist
 	case res.ErrorCode == string(bloberror.AuthenticationFailed), res.ErrorCode == string(bloberror.AuthorizationFailure), res.StatusCode == http.StatusUnauthorized:
-		return destination.ErrDenied, "account_name or account_key is wrong, or the clock of this machine is, or a network rule of the account keeps it out"
+		return "account_name or account_key is wrong, or the clock of this machine is, or a network rule of the account keeps it out", destination.ErrDenied
 	case res.StatusCode == http.StatusForbidden:
-		return destination.ErrDenied, "the account does not allow it; docs/operations.md lists what Azure needs"
+		return "the account does not allow it; docs/operations.md lists what Azure needs", destination.ErrDenied
 	case res.StatusCode == http.StatusRequestEntityTooLarge:
-		return destination.ErrTooLarge, ""
+		return "", destination.ErrTooLarge
 	}
-	return nil, ""
+	return "", nil
 }

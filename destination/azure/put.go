@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/google/uuid"
@@ -93,7 +92,7 @@ func (u *upload) send(ctx context.Context, stream *parts.Stream) (err error) {
 	}
 	err = u.s.do(ctx, func(ctx context.Context) error {
 		_, err := u.s.blob(u.key).CommitBlockList(ctx, ids, &blockblob.CommitBlockListOptions{
-			HTTPHeaders: &blob.HTTPHeaders{BlobContentType: to.Ptr("application/octet-stream")},
+			HTTPHeaders: &blob.HTTPHeaders{BlobContentType: new("application/octet-stream")},
 			Metadata:    map[string]*string{metaUpload: &u.token, metaMark: &u.s.mark}, AccessConditions: ifNew(),
 		})
 		return err
@@ -103,7 +102,7 @@ func (u *upload) send(ctx context.Context, stream *parts.Stream) (err error) {
 
 // ifNew is the condition that there is no blob of this name.
 func ifNew() *blob.AccessConditions {
-	return &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: to.Ptr(azcore.ETagAny)}}
+	return &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: new(azcore.ETagAny)}}
 }
 
 // stage uploads a part.

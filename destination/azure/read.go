@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -109,7 +108,7 @@ func (s *Store) walk(ctx context.Context, prefix string, include container.ListB
 	for {
 		var items []*container.BlobItem
 		err := s.do(ctx, func(ctx context.Context) error {
-			pager := s.c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: to.Ptr(s.prefix + prefix), Marker: marker, MaxResults: to.Ptr(int32(page)), Include: include})
+			pager := s.c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: new(s.prefix + prefix), Marker: marker, MaxResults: new(int32(page)), Include: include})
 			res, err := pager.NextPage(ctx)
 			if err == nil {
 				items, marker = res.Segment.BlobItems, res.NextMarker
@@ -143,7 +142,7 @@ func (s *Store) Sign(_ context.Context, key, name string, valid time.Duration) (
 		return "", err
 	}
 	q, err := sas.BlobSignatureValues{
-		ContainerName: s.name, BlobName: s.prefix + key, Permissions: to.Ptr(sas.BlobPermissions{Read: true}).String(),
+		ContainerName: s.name, BlobName: s.prefix + key, Permissions: new(sas.BlobPermissions{Read: true}).String(),
 		ExpiryTime: time.Now().UTC().Add(valid), ContentDisposition: `attachment; filename="` + name + `"`,
 	}.SignWithSharedKey(s.cred)
 	if err != nil {

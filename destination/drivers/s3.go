@@ -10,8 +10,8 @@ import (
 	"github.com/holdfast-dev/holdfast/destination/s3"
 )
 
-// bucketSettings are what all S3 providers share.
-type bucketSettings struct {
+// BucketSettings are what all S3 providers share.
+type BucketSettings struct {
 	Bucket   string `yaml:"bucket"`
 	Prefix   string `yaml:"prefix"`
 	Region   string `yaml:"region"`
@@ -19,7 +19,7 @@ type bucketSettings struct {
 	CAFile   string `yaml:"ca_file"`
 }
 
-func (s bucketSettings) check(p s3.Provider) []string {
+func (s BucketSettings) check(p s3.Provider) []string {
 	out := slices.Concat(missing("bucket", s.Bucket, "the bucket in which archives are kept; it must exist"), checkEndpoint(s.Endpoint), checkPrefix(s.Prefix))
 	if p.TLS && strings.HasPrefix(s.Endpoint, "http:") {
 		out = append(out, "endpoint must begin with https: "+p.Name+" speaks nothing else")
@@ -27,7 +27,7 @@ func (s bucketSettings) check(p s3.Provider) []string {
 	return out
 }
 
-func (s bucketSettings) open(p s3.Provider, id, secret string, c Common) (destination.Store, error) {
+func (s BucketSettings) open(p s3.Provider, id, secret string, c Common) (destination.Store, error) {
 	return s3.Open(s3.Config{
 		Provider: p, Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Prefix: s.Prefix, AccessKeyID: id, SecretAccessKey: secret, CAFile: s.CAFile, Mark: c.Mark,
 	})
@@ -55,7 +55,7 @@ func checkPrefix(prefix string) []string {
 
 // s3Settings are those of Amazon and of MinIO.
 type s3Settings struct {
-	bucketSettings  `yaml:",inline"`
+	BucketSettings  `yaml:",inline"`
 	AccessKeyID     string `yaml:"access_key_id"`
 	SecretAccessKey string `yaml:"secret_access_key"`
 
@@ -79,7 +79,7 @@ func (s *s3Settings) Open(_ context.Context, c Common) (destination.Store, error
 
 // r2Settings are those of Cloudflare R2.
 type r2Settings struct {
-	bucketSettings  `yaml:",inline"`
+	BucketSettings  `yaml:",inline"`
 	AccountID       string `yaml:"account_id"`
 	AccessKeyID     string `yaml:"access_key_id"`
 	SecretAccessKey string `yaml:"secret_access_key"`
@@ -96,7 +96,7 @@ func (s *r2Settings) Check() []string {
 
 // Open implements [Settings].
 func (s *r2Settings) Open(_ context.Context, c Common) (destination.Store, error) {
-	b := s.bucketSettings
+	b := s.BucketSettings
 	if b.Endpoint == "" {
 		b.Endpoint = "https://" + s.AccountID + ".r2.cloudflarestorage.com"
 	}
@@ -105,7 +105,7 @@ func (s *r2Settings) Open(_ context.Context, c Common) (destination.Store, error
 
 // backblazeSettings are those of Backblaze B2.
 type backblazeSettings struct {
-	bucketSettings `yaml:",inline"`
+	BucketSettings `yaml:",inline"`
 	KeyID          string `yaml:"key_id"`
 	ApplicationKey string `yaml:"application_key"`
 }
@@ -119,7 +119,7 @@ func (s *backblazeSettings) Check() []string {
 
 // Open implements [Settings].
 func (s *backblazeSettings) Open(_ context.Context, c Common) (destination.Store, error) {
-	b := s.bucketSettings
+	b := s.BucketSettings
 	if b.Region == "" {
 		b.Region = backblazeRegion(b.Endpoint)
 	}

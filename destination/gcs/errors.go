@@ -39,26 +39,26 @@ func (s *Store) explain(verb, key string, err error) error {
 	return reason.Wrap(verb, key, err, s.classify)
 }
 
-func (s *Store) classify(err error) (sentinel error, advice string) {
+func (s *Store) classify(err error) (advice string, kind error) {
 	if errors.Is(err, storage.ErrBucketNotExist) {
-		return destination.ErrNoBucket, "create the bucket " + s.name + ", or correct bucket"
+		return "create the bucket " + s.name + ", or correct bucket", destination.ErrNoBucket
 	}
 	if errors.Is(err, storage.ErrObjectNotExist) {
-		return destination.ErrNotExist, ""
+		return "", destination.ErrNotExist
 	}
 	if _, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return destination.ErrDenied, "Google gives no token for credentials_file; the key may have been deleted"
+		return "Google gives no token for credentials_file; the key may have been deleted", destination.ErrDenied
 	}
 	if api, ok := errors.AsType[*googleapi.Error](err); ok {
 		switch api.Code {
 		case http.StatusUnauthorized:
-			return destination.ErrDenied, "the credentials are missing or wrong"
+			return "the credentials are missing or wrong", destination.ErrDenied
 		case http.StatusForbidden:
-			return destination.ErrDenied, "the account lacks a permission for the bucket " + s.name + "; docs/operations.md lists what GCS needs"
+			return "the account lacks a permission for the bucket " + s.name + "; docs/operations.md lists what GCS needs", destination.ErrDenied
 		case http.StatusNotFound:
-			return destination.ErrNoBucket, "create the bucket " + s.name + ", or correct bucket"
+			return "create the bucket " + s.name + ", or correct bucket", destination.ErrNoBucket
 		}
-		return nil, ""
+		return "", nil
 	}
 	return reason.Network(s.host, err)
 }

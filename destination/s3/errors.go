@@ -58,7 +58,7 @@ func (s *Store) explain(verb, key string, err error) error {
 	return reason.Wrap(verb, key, err, s.classify)
 }
 
-func (s *Store) classify(err error) (sentinel error, advice string) {
+func (s *Store) classify(err error) (advice string, kind error) {
 	var res minio.ErrorResponse
 	if !errors.As(err, &res) {
 		return reason.Network(s.core.EndpointURL().Host, err)
@@ -67,33 +67,33 @@ func (s *Store) classify(err error) (sentinel error, advice string) {
 }
 
 // classifyAnswer is for errors that the provider has sent.
-func (s *Store) classifyAnswer(res minio.ErrorResponse) (sentinel error, advice string) {
+func (s *Store) classifyAnswer(res minio.ErrorResponse) (advice string, kind error) {
 	switch res.Code {
 	case minio.NoSuchBucket:
-		return destination.ErrNoBucket, "create the bucket " + s.bucket + ", or correct bucket"
+		return "create the bucket " + s.bucket + ", or correct bucket", destination.ErrNoBucket
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException":
-		return destination.ErrDenied, "the bucket is in another region; set region"
+		return "the bucket is in another region; set region", destination.ErrDenied
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken",
 		"XAdminNoSuchUser", "XAdminUserNotFound":
-		return destination.ErrDenied, "the key is not known or its secret is wrong"
+		return "the key is not known or its secret is wrong", destination.ErrDenied
 	case "RequestTimeTooSkewed":
-		return destination.ErrDenied, "the clock of this machine is wrong"
+		return "the clock of this machine is wrong", destination.ErrDenied
 	case "ObjectLockedByBucketPolicy":
-		return destination.ErrLocked, "a lock of the bucket keeps it"
+		return "a lock of the bucket keeps it", destination.ErrLocked
 	case "EntityTooLarge":
-		return destination.ErrTooLarge, ""
+		return "", destination.ErrTooLarge
 	case "XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage":
-		return destination.ErrNoSpace, ""
+		return "", destination.ErrNoSpace
 	case minio.NoSuchKey, "NoSuchVersion":
-		return destination.ErrNotExist, ""
+		return "", destination.ErrNotExist
 	}
 	switch {
 	case res.StatusCode == http.StatusInsufficientStorage, strings.Contains(strings.ToLower(res.Message), "cap exceeded"):
-		return destination.ErrNoSpace, ""
+		return "", destination.ErrNoSpace
 	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusUnauthorized:
-		return destination.ErrDenied, "the key lacks a permission for the bucket " + s.bucket + "; docs/operations.md lists what " + s.p.Name + " needs"
+		return "the key lacks a permission for the bucket " + s.bucket + "; docs/operations.md lists what " + s.p.Name + " needs", destination.ErrDenied
 	case res.StatusCode == http.StatusNotFound:
-		return destination.ErrNotExist, ""
+		return "", destination.ErrNotExist
 	}
-	return nil, ""
+	return "", nil
 }

@@ -63,4 +63,4 @@ func (s *Server) join(ctx context.Context, client net.Conn) {
 type socketDialer string
 
 // Dial implements nats.CustomDialer.
-func (d socketDialer) Dial(string, string) (net.Conn, error) { return net.Dial("unix", string(d)) }
+func (d socketDialer) Dial(string, string) (net.Conn, error) { return net.Dial("unix", string(d)) } //nolint:noctx // the interface has none

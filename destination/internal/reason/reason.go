@@ -13,7 +13,7 @@ import (
 // Wrap returns err as the error of a call about a key, with what classify makes of
 // it: a sentinel, or nil, and advice, or nothing. It is asked only for errors that
 // have no sentinel yet.
-func Wrap(op, key string, err error, classify func(error) (kind error, advice string)) error {
+func Wrap(op, key string, err error, classify func(error) (advice string, kind error)) error {
 	if lock, ok := errors.AsType[*destination.Error](err); ok && lock.Op == "" { // of Locked
 		return &destination.Error{Op: op, Key: key, Kind: lock.Kind, Advice: lock.Advice, Err: lock.Err}
 	}
@@ -22,7 +22,7 @@ func Wrap(op, key string, err error, classify func(error) (kind error, advice st
 			return &destination.Error{Op: op, Key: key, Kind: own, Err: err}
 		}
 	}
-	kind, advice := classify(err)
+	advice, kind := classify(err)
 	return &destination.Error{Op: op, Key: key, Kind: kind, Advice: advice, Err: err}
 }
 
@@ -32,12 +32,12 @@ func Locked(why string, err error) error {
 }
 
 // Network is the classification of errors that are not the answer of a provider.
-func Network(host string, err error) (kind error, advice string) {
+func Network(host string, err error) (advice string, kind error) {
 	switch {
 	case retry.IsUntrusted(err):
-		return destination.ErrUnreachable, "the certificate of " + host + " is not trusted; if it is your own authority's, name it in ca_file"
+		return "the certificate of " + host + " is not trusted; if it is your own authority's, name it in ca_file", destination.ErrUnreachable
 	case !errors.Is(err, context.Canceled) && retry.IsNetwork(err):
-		return destination.ErrUnreachable, host + " does not answer; check endpoint and the network"
+		return host + " does not answer; check endpoint and the network", destination.ErrUnreachable
 	}
-	return nil, ""
+	return "", nil
 }

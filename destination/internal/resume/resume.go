@@ -51,7 +51,7 @@ func (r *reader) reopen() error {
 	return r.Policy.DoHTTP(r.ctx, 0, r.Judge, func(tctx context.Context) error {
 		ctx, cancel := context.WithCancel(r.ctx)
 		stop := context.AfterFunc(tctx, cancel)
-		cur, err := r.Open(ctx, r.offset, r.left)
+		cur, err := r.Open(ctx, r.offset, r.left) //nolint:contextcheck // the answer is read after this call
 		if !stop() && err == nil {
 			err = errors.Join(context.DeadlineExceeded, cur.Close())
 		}

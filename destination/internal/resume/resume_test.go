@@ -23,7 +23,9 @@ func driver(p retry.Policy, judge func(error) retry.Verdict, open resume.Opener)
 }
 
 // hanging never answers.
-type hanging struct{ ctx context.Context }
+type hanging struct {
+	ctx context.Context //nolint:containedctx // lives for one read
+}
 
 func (h hanging) Read([]byte) (int, error) {
 	<-h.ctx.Done()

@@ -59,7 +59,7 @@ func (p Policy) Do(ctx context.Context, judge func(error) Verdict, f func(ctx co
 			return err
 		}
 		wait := min(p.Wait<<(try-1), maxWait)
-		wait = wait/2 + rand.N(wait/2+1)
+		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads calls, and is no secret
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

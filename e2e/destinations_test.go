@@ -1,0 +1,357 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/holdfast-dev/holdfast/testenv"
+)
+
+// clouds starts a server for each destination but the local one and returns their
+// configuration.
+func clouds(t *testing.T) string {
+	t.Helper()
+	versity := testenv.Versity(t, testenv.VersityConfig{})
+	auto := testenv.Versity(t, testenv.VersityConfig{Region: "auto"})
+	west := testenv.Versity(t, testenv.VersityConfig{Region: "us-west-004", Versioning: true})
+	minio, gcs, azure := testenv.MinIO(t), testenv.GCS(t), testenv.Azurite(t)
+	for _, s := range []*testenv.StoreServer{versity, auto, minio, gcs, azure} {
+		s.Bucket(t, "holdfast", false)
+	}
+	west.Bucket(t, "holdfast", true)
+	r2, b2 := testenv.R2(t, auto), testenv.B2(t, west)
+	keys := fmt.Sprintf("access_key_id: %s, secret_access_key: %s", testenv.AccessKey, testenv.SecretKey)
+	return fmt.Sprintf(`  s3: {endpoint: %q, bucket: holdfast, prefix: some/folder, %s}
+  minio: {endpoint: %q, bucket: holdfast, %s}
+  r2: {endpoint: %q, ca_file: %q, bucket: holdfast, %s}
+  backblaze: {endpoint: %q, ca_file: %q, bucket: holdfast, key_id: %s, application_key: %s}
+  gcs: {endpoint: %q, bucket: holdfast}
+  azure: {endpoint: %q, container: holdfast, account_name: %s, account_key: %q}
+`, versity.URL, keys, minio.URL, keys, r2.URL, r2.CAFile, keys, b2.URL, b2.CAFile, testenv.AccessKey, testenv.SecretKey, gcs.URL, azure.URL, testenv.AzureAccount, testenv.AzureKey)
+}
+
+// with adds destinations to a configuration.
+func with(config, destinations string) string {
+	return strings.Replace(config, "keys:\n", destinations+"keys:\n", 1)
+}
+
+// TestSevenDestinations takes a backup through its life at each of them, in one
+// daemon that knows them all.
+func TestSevenDestinations(t *testing.T) {
+	src, project := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 50})
+	dir := t.TempDir()
+	d := start(t, with(config(dir+"/data", dir+"/backups", project, ""), clouds(t)))
+	d.ready()
+	before := facts(t, src)
+	check, err := exec.Command(binary, "config", "check", "--connect", "--config", d.config).CombinedOutput()
+	if err != nil || !strings.Contains(string(check), "The configuration is good.") {
+		t.Errorf("config check --connect: %v: %s", err, check)
+	}
+	for name, path := range map[string]string{
+		"local": dir + "/backups/p/", "s3": "s3://holdfast/some/folder/p/", "minio": "minio://holdfast/p/", "r2": "r2://holdfast/p/", "backblaze": "b2://holdfast/p/",
+		"gcs": "gs://holdfast/p/", "azure": "azure://holdfast/p/",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &daemon{t: t, config: d.config, port: d.port}
+			a := d.call("POST", "/backups", fmt.Sprintf(`{"projectId":"p","destination":%q}`, name))
+			d.want(a, 201, `"status":"completed"`, `"path":"`+path)
+			b := a.backup()
+			id := b["id"].(string)
+			list := d.call("GET", "/backups?destination="+name, "")
+			d.want(list, 200, `"total":1`, `"path":"`+path, id)
+
+			got := d.call("GET", "/backups/"+id+"/download", "")
+			d.want(got, 200)
+			if sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(got.body))); sum != d.call("GET", "/backups/"+id, "").backup()["checksum"] || float64(len(got.body)) != b["size"] {
+				t.Errorf("downloaded %d bytes with %s of %v", len(got.body), sum, b)
+			}
+			part := d.call("GET", "/backups/"+id+"/download", "", "Range", "bytes=1000-70000")
+			d.want(part, 206)
+			if part.body != got.body[1000:70001] {
+				t.Error("the range holds other bytes")
+			}
+			d.redirected(id, name, got.body)
+
+			d.want(d.call("POST", "/backups/"+id+"/verify", ""), 200, `"verification":{"status":"ok"`)
+			d.want(d.call("GET", "/backups/"+id, ""), 200, `"verification":{"status":"ok"`)
+
+			if err := src.DB.Exec(t.Context(), "postgres", "DROP TABLE public.events CASCADE; DELETE FROM public.orders WHERE id % 3 = 0"); err != nil {
+				t.Fatal(err)
+			}
+			sh(t, src.Dir, "rm -r volumes/storage/stub/stub/documents; echo broken > volumes/functions/hello/index.ts; echo LOST=1 > .env.functions")
+			d.want(d.call("POST", "/backups/"+id+"/restore", `{"safetyBackup":false}`), 200, `"success":true`)
+			same(t, "restored from "+name, before, facts(t, src))
+
+			d.want(d.call("DELETE", "/backups/"+id, ""), 200, "Backup deleted")
+			d.want(d.call("GET", "/backups/"+id, ""), 404)
+			d.want(d.call("GET", "/backups?destination="+name, ""), 200, `"total":0`)
+		})
+	}
+	out, err := exec.Command(binary, "sweep", "--config", d.config).CombinedOutput()
+	if err != nil || string(out) != "0 found, 0 of them removed\n" {
+		t.Errorf("sweep: %v: %s", err, out)
+	}
+}
+
+// redirected fetches an archive with ?redirect=true: from the destination itself
+// where that can sign URLs, and from the gateway otherwise.
+func (d *daemon) redirected(id, name, want string) {
+	d.t.Helper()
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	req, err := http.NewRequestWithContext(d.t.Context(), "GET", fmt.Sprintf("http://127.0.0.1:%d/api/v1/backups/%s/download?redirect=true", d.port, id), nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", apiKey)
+	res, err := client.Do(req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if name == "local" || name == "gcs" { // which needs the key of a service account
+		if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 200 || string(b) != want {
+			d.t.Errorf("redirect: %d, %d bytes, %v", res.StatusCode, len(b), err)
+		}
+		return
+	}
+	if res.StatusCode != 302 {
+		d.t.Errorf("redirect: status %d, want 302", res.StatusCode)
+		return
+	}
+	if name == "r2" || name == "backblaze" {
+		return // their stand-ins have certificates that this client does not trust
+	}
+	out, err := http.Get(res.Header.Get("Location"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer out.Body.Close()
+	if b, err := io.ReadAll(out.Body); err != nil || out.StatusCode != 200 || string(b) != want {
+		d.t.Errorf("signed URL: %d, %d bytes, %v", out.StatusCode, len(b), err)
+	}
+}
+
+// TestDamageIsSeen: a flipped bit, a missing object and an encrypted archive
+// without a key, as verify shows them.
+func TestDamageIsSeen(t *testing.T) {
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src && head -c 300000 /dev/urandom > src/a && age-keygen -o key 2>/dev/null || true")
+	d := start(t, config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", dir), ""))
+	d.ready()
+	var ids []string
+	for range 3 {
+		a := d.call("POST", "/backups", full)
+		d.want(a, 201)
+		ids = append(ids, a.backup()["id"].(string))
+	}
+	path := func(i int) string { return d.call("GET", "/backups/"+ids[i], "").backup()["path"].(string) }
+	f, err := os.OpenFile(path(0), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := []byte{0}
+	if _, err := f.ReadAt(b, 150_000); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := f.WriteAt(b, 150_000); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path(1)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"it was stored: its checksum is another", "not at its destination any more", `"status":"ok"`} {
+		d.want(d.call("POST", "/backups/"+ids[i]+"/verify", ""), 200, `"success":true`, want)
+		d.want(d.call("GET", "/backups/"+ids[i], ""), 200, want)
+	}
+	metrics := func() string {
+		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", d.port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if !strings.Contains(metrics(), `holdfast_verification_failed{project="p"} 2`) {
+		t.Errorf("metrics: %s", metrics())
+	}
+	d.want(d.call("POST", "/backups/"+ids[2]+"/verify", "", "Prefer", "respond-async"), 202, `{"success":true}`)
+	d.want(d.call("DELETE", "/backups/"+ids[0], ""), 200)
+	if !strings.Contains(metrics(), `holdfast_verification_failed{project="p"} 1`) {
+		t.Errorf("metrics after the deletion: %s", metrics())
+	}
+	d.want(d.call("POST", "/backups/"+ids[0]+"/verify", ""), 404)
+}
+
+// TestAdopt loses the whole data directory.
+func TestAdopt(t *testing.T) {
+	src, project := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 20})
+	dir := t.TempDir()
+	minio := testenv.MinIO(t)
+	bucket := minio.Bucket(t, "holdfast", false)
+	cfg := with(config(dir+"/data", dir+"/backups", project, ""), fmt.Sprintf("  minio: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", minio.URL, bucket, testenv.AccessKey, testenv.SecretKey))
+	d := start(t, cfg)
+	d.ready()
+	before := facts(t, src)
+	type row struct {
+		ID, Path, Status, Type, Checksum, CreatedAt, Origin string
+		Size                                                float64
+	}
+	rows := func() (out []row) {
+		var list struct{ Backups []row }
+		if err := json.Unmarshal([]byte(d.call("GET", "/backups", "").body), &list); err != nil {
+			t.Fatal(err)
+		}
+		return list.Backups
+	}
+	for _, body := range []string{full, `{"projectId":"p","destination":"minio"}`, `{"projectId":"p","destination":"minio","type":"storage"}`} {
+		d.want(d.call("POST", "/backups", body), 201)
+	}
+	want := rows()
+	d.kill(syscall.SIGKILL)
+	sh(t, dir, "rm -r data")
+	sh(t, dir, "cp backups/p/*.json backups/p/2026-01-01-full-aaaaaaaaaa.tar.gz.json") // describes another
+	d.run()
+	d.ready()
+	if got := rows(); len(got) != 0 {
+		t.Fatalf("there are %+v", got)
+	}
+	for i, test := range []struct{ name, want string }{
+		{"local", "1 adopted, 0 known before, 1 left out"},
+		{"minio", "2 adopted, 0 known before, 0 left out"},
+		{"local", "0 adopted, 1 known before, 1 left out"},
+		{"minio", "0 adopted, 2 known before, 0 left out"},
+	} {
+		if i == 3 { // also while no daemon runs
+			d.kill(syscall.SIGTERM)
+		}
+		out, err := exec.Command(binary, "adopt", "--config", d.config, "--destination", test.name).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), test.want) {
+			t.Errorf("adopt %s: %v: %s", test.name, err, out)
+		}
+	}
+	d.run()
+	d.ready()
+	for i := range want {
+		want[i].Origin = "adopted"
+	}
+	testenv.Eventually(t, 10*time.Second, func() error {
+		if got := rows(); !slices.Equal(got, want) {
+			return fmt.Errorf("got  %+v\nwant %+v", got, want)
+		}
+		return nil
+	})
+	id := want[1].ID // the full one at MinIO
+	if got := d.call("GET", "/backups/"+id+"/download", ""); fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(got.body))) != want[1].Checksum {
+		t.Errorf("downloaded %d other bytes", len(got.body))
+	}
+	d.want(d.call("POST", "/backups/"+id+"/verify", ""), 200, `"status":"ok"`)
+	damage(t, src)
+	d.want(d.call("POST", "/backups/"+id+"/restore", `{"safetyBackup":false}`), 200)
+	same(t, "restored from an adopted backup", before, facts(t, src))
+	d.want(d.call("DELETE", "/backups/"+id, ""), 200)
+}
+
+// TestSweep: what the log has superseded and this installation has stored goes;
+// what is young, unknown or somebody else's stays.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src other && echo x > src/a")
+	two := fmt.Sprintf("{id: p, config: {root: %[1]s/src, include: ['**']}}\n  - {id: my-p, config: {root: %[1]s/src, include: ['**']}}", dir)
+	d := start(t, config(dir+"/data", dir+"/backups", two, ""))
+	d.ready()
+	mine := d.call("POST", "/backups", full)
+	d.want(mine, 201)
+	theirs := d.call("POST", "/backups", `{"projectId":"my-p"}`)
+	d.want(theirs, 201)
+	path, other := mine.backup()["path"].(string), theirs.backup()["path"].(string)
+	loser, otherLoser := strings.Replace(path, ".tar.gz", "-a2.tar.gz", 1), strings.Replace(other, ".tar.gz", "-a2.tar.gz", 1)
+	unknown := dir + "/backups/p/2026-01-01-full-aaaaaaaaaa.tar.gz"
+	adoptable := dir + "/backups/p/2026-01-01-full-bbbbbbbbbb.tar.gz"
+	foreign := dir + "/backups/p/2026-01-01-full-cccccccccc.tar.gz"
+	young := strings.Replace(path, ".tar.gz", "-a3.tar.gz", 1)
+	sh(t, dir, fmt.Sprintf(`
+cp --preserve=xattr %[1]s %[2]s; cp --preserve=xattr %[1]s %[3]s; cp --preserve=xattr %[1]s %[4]s; cp --preserve=xattr %[1]s.json %[4]s.json
+cp --preserve=xattr %[1]s %[5]s; setfattr -n user.holdfast.mark -v another %[5]s; cp --preserve=xattr %[6]s %[7]s
+echo notes > backups/p/notes.txt; echo x > backups/dump.tar.gz; cp --preserve=xattr %[1]s backups/p/my-own-copy.tar.gz
+find backups -type f -exec touch -d '2 days ago' {} +
+cp --preserve=xattr %[1]s %[8]s`, path, loser, unknown, adoptable, foreign, other, otherLoser, young))
+	run := func(args ...string) string {
+		out, err := exec.Command(binary, append([]string{"sweep", "--config", d.config}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("sweep: %v: %s", err, out)
+		}
+		return string(out)
+	}
+	there := func() string { return sh(t, dir, "find backups -type f | sort") }
+	before := there()
+	dry := run("--dry-run")
+	if there() != before || !strings.Contains(dry, "0 of them removed") {
+		t.Errorf("the dry run removed something: %s", dry)
+	}
+	out := run()
+	for _, want := range []string{
+		"removed local: p/" + filepath.Base(loser), "removed local: my-p/" + filepath.Base(otherLoser), "another attempt of its backup completed",
+		"removed local: p/" + filepath.Base(unknown), "found local: p/" + filepath.Base(adoptable), "`holdfastd adopt` records it",
+		"found local: p/" + filepath.Base(foreign), "another installation has stored it, so it stays", "6 found, 3 of them removed",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	after := there()
+	for _, gone := range []string{loser, otherLoser, unknown} {
+		before = strings.Replace(before, strings.TrimPrefix(gone, dir+"/")+"\n", "", 1)
+	}
+	if after != before {
+		t.Errorf("left\n%s\nwant\n%s", after, before)
+	}
+	d.want(d.call("POST", "/backups/"+mine.backup()["id"].(string)+"/verify", ""), 200, `"status":"ok"`)
+}
+
+// TestLockedArchive: a bucket that does not let go of an archive. The backup stays
+// listed and readable, and the answer says until when.
+func TestLockedArchive(t *testing.T) {
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src && echo x > src/a")
+	srv := testenv.Versity(t, testenv.VersityConfig{Versioning: true})
+	bucket := srv.Bucket(t, "locked", true)
+	s3 := fmt.Sprintf("  s3: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)
+	d := start(t, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", dir), ""), s3))
+	d.ready()
+	a := d.call("POST", "/backups", `{"projectId":"p","destination":"s3"}`)
+	d.want(a, 201)
+	id, key := a.backup()["id"].(string), strings.TrimPrefix(a.backup()["path"].(string), "s3://locked/")
+	c, err := testenv.S3Client(srv.URL, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode, until := minio.Compliance, time.Now().Add(time.Hour)
+	if err := c.PutObjectRetention(t.Context(), bucket, key, minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &until}); err != nil {
+		t.Fatal(err)
+	}
+	d.want(d.call("DELETE", "/backups/"+id, ""), 503, "The destination keeps the archive: it is retained (compliance) until "+until.UTC().Format("2006-01-02"))
+	d.want(d.call("GET", "/backups", ""), 200, id)
+	d.want(d.call("GET", "/backups/"+id+"/download", ""), 200)
+	d.want(d.call("POST", "/backups/"+id+"/verify", ""), 200, `"status":"ok"`)
+}
