@@ -38,14 +38,14 @@ const apiKey = "sk_live_e2eE2Ee2eE2Ee2eE2Ee2eE2Ee2eE2E01"
 
 // daemon is a holdfastd that runs as a child process.
 type daemon struct {
-	t      *testing.T
+	t      testing.TB
 	config string
 	port   int
 	cmd    *exec.Cmd
 }
 
 // start starts a holdfastd with a configuration in which PORT stands for its port.
-func start(t *testing.T, config string) *daemon {
+func start(t testing.TB, config string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, port: testenv.FreePort(t), config: filepath.Join(t.TempDir(), "holdfast.yaml")}
 	if err := os.WriteFile(d.config, []byte(strings.ReplaceAll(config, "PORT", fmt.Sprint(d.port))), 0o600); err != nil {
@@ -176,7 +176,7 @@ func (d *daemon) writing(dir string) {
 }
 
 // objects lists what lies at a local destination, hidden files too.
-func objects(t *testing.T, dir string) (names []string) {
+func objects(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	_ = filepath.Walk(dir, func(path string, fi os.FileInfo, err error) error {
 		if err == nil && !fi.IsDir() {
@@ -187,7 +187,7 @@ func objects(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-func sh(t *testing.T, dir, script string) string {
+func sh(t testing.TB, dir, script string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", script)
 	cmd.Dir = dir

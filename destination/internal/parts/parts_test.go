@@ -24,12 +24,11 @@ var amazon = parts.Limits{Parts: 10_000, Part: 5 * gib, Object: 5 << 40}
 
 func TestPlan(t *testing.T) {
 	for _, test := range []struct {
-		estimate destination.Estimate
-		size     int // MiB
-		buffers  int
-	}{{0, 16, 3}, {100 * gib, 16, 3}, {300 * gib, 34, 2}, {1 << 40, 116, 2}, {5 << 40, 577, 2}} {
+		estimate     destination.Estimate
+		size, chunks int // MiB
+	}{{0, 16, 32}, {gib, 8, 32}, {100 * gib, 12, 32}, {230 * gib, 26, 32}, {301 * gib, 34, 40}, {1 << 40, 116, 122}, {5 << 40, 577, 583}} {
 		p, err := parts.For(test.estimate, amazon)
-		if err != nil || p.Size != test.size*mib || p.Buffers != test.buffers {
+		if err != nil || p.Size != test.size*mib || p.Chunks != test.chunks {
 			t.Errorf("%d GiB: %+v, %v", test.estimate/gib, p, err)
 		}
 		if room := int64(p.Size) * 10_000; room < int64(test.estimate)*11/10 {
@@ -124,6 +123,7 @@ func TestAReleasedBodyFails(t *testing.T) {
 		t.Fatal(last, err)
 	}
 	body = last.Body()
+	last.Release()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,9 @@
 // uploaded side by side, in a memory that does not grow with the stream.
 //
 // The size of the parts is chosen once, by the [Plan], since providers limit the
-// number of parts and some want all but the last to be equal.
+// number of parts and some want all but the last to be equal. Parts consist of
+// chunks from one pool: while some are on their way the next one is read as far as
+// the pool goes.
 package parts
 
 import (
@@ -20,36 +22,37 @@ type Limits struct {
 
 // Plan says how a stream is cut.
 type Plan struct {
-	Size    int // bytes of each part but the last
-	Buffers int // parts in memory at a time
-	limits  Limits
+	Size   int // bytes of each part but the last; a multiple of a mebibyte
+	Chunks int // of a mebibyte each, in memory at a time
+	limits Limits
 }
 
 const (
-	mib = 1 << 20
-	// usual is the size of parts unless the estimate asks for more: 10,000 of them
-	// are 156 GiB.
-	usual = 16 * mib
-	// memory is how much the buffers have in all, as long as two fit into it.
-	memory = 48 * mib
+	chunk = 1 << 20
+	small = 8  // chunks of a part where the estimate allows it: many parts are on their way side by side
+	blind = 16 // chunks of a part without an estimate: 10,000 of them are 156 GiB
+	pool  = 32 // chunks in memory, unless the parts are larger
+	ahead = 6  // chunks of the next part that can be read while a large one is on its way
 )
 
 // For chooses the size of parts by an estimate, so that an object a tenth larger
 // still fits. It returns ErrTooLarge for what the provider cannot keep.
 //
-// The buffers take 48 MiB up to an estimate of 142 GiB, with 10,000 parts, and
-// from there two parts: 68 MiB at 300 GiB, 229 MiB at 1 TiB.
+// The chunks take 32 MiB up to an estimate of 230 GiB, with 10,000 parts, and from
+// there one part and 6 MiB: 40 MiB at 300 GiB, 122 MiB at 1 TiB.
 func For(e destination.Estimate, l Limits) (Plan, error) {
 	room := int64(e) + int64(e)/10
-	size := max(usual, (room+int64(l.Parts)-1)/int64(l.Parts))
-	size = (size + mib - 1) / mib * mib
-	if int64(e) > l.Object || size > l.Part {
+	size := max(small, (room+int64(l.Parts)*chunk-1)/(int64(l.Parts)*chunk))
+	if e == 0 {
+		size = blind
+	}
+	if int64(e) > l.Object || size*chunk > l.Part {
 		return Plan{}, fmt.Errorf("%w: about %d GiB are expected, one object can have %d GiB", destination.ErrTooLarge, e>>30, min(l.Object, l.Part*int64(l.Parts))>>30)
 	}
-	return Plan{Size: int(size), Buffers: int(max(2, memory/size)), limits: l}, nil
+	return Plan{Size: int(size * chunk), Chunks: int(max(pool, size+ahead)), limits: l}, nil
 }
 
 // tooLarge says that a stream has outgrown its plan.
 func (p Plan) tooLarge() error {
-	return fmt.Errorf("%w: it has more than the %d parts of %d MiB that were planned; the next attempt needs a better estimate", destination.ErrTooLarge, p.limits.Parts, p.Size/mib)
+	return fmt.Errorf("%w: it has more than the %d parts of %d MiB that were planned; the next attempt needs a better estimate", destination.ErrTooLarge, p.limits.Parts, p.Size/chunk)
 }

@@ -2,25 +2,26 @@ package parts
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // what providers check in Content-MD5
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
 
 	"github.com/minio/crc64nvme"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Stream cuts a reader into parts. One goroutine may use it.
 type Stream struct {
 	r    io.Reader
 	plan Plan
-	free chan *buffer
-	made []*buffer
-	n    int // parts so far
+	free chan []byte // chunks that nobody uses
+	made [][]byte    // all chunks
+	n    int         // parts so far
 	over bool
 
 	sha   hash.Hash
@@ -31,7 +32,7 @@ type Stream struct {
 
 // New returns the parts of r. The caller must call [Stream.Close].
 func New(r io.Reader, p Plan) *Stream {
-	return &Stream{r: r, plan: p, free: make(chan *buffer, p.Buffers), sha: sha256.New()}
+	return &Stream{r: r, plan: p, free: make(chan []byte, p.Chunks), sha: sha256.New()}
 }
 
 // Sums are those of what was read.
@@ -47,64 +48,49 @@ func (s *Stream) Sums() Sums {
 	return Sums{Size: s.size, SHA256: hex.EncodeToString(s.sha.Sum(nil)), CRC64: s.crc, CRC32C: s.crc32}
 }
 
-// Part is a piece of a stream.
-type Part struct {
-	Number int // from 1
-	Size   int // bytes
-	Last   bool
-	CRC64  uint64 // CRC-64/NVME
-	s      *Stream
-	b      *buffer
-}
-
-// Body reads the part from its beginning. It fails when the part has been
-// released.
-func (p *Part) Body() io.ReadSeekCloser { return &body{b: p.b, gen: p.b.gen} }
-
-// MD5 returns the MD5 sum.
-func (p *Part) MD5() [md5.Size]byte { return md5.Sum(p.b.mem[:p.Size]) } //nolint:gosec // what providers check in Content-MD5
-
-// Release gives the memory back.
-func (p *Part) Release() {
-	p.b.outdate()
-	p.s.free <- p.b
-}
-
-// Next reads the next part, when there is memory for it. It returns io.EOF behind
-// the last one; an empty stream has one empty part. The caller must release it.
+// Next reads the next part, as there is memory for it. It returns io.EOF behind the
+// last one; an empty stream has one empty part. The caller must release it.
 func (s *Stream) Next(ctx context.Context) (*Part, error) {
 	if s.over {
 		return nil, io.EOF
 	}
-	b, err := s.buffer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	n, err := s.fill(ctx, b.mem)
-	if err != nil || n == 0 && s.n > 0 {
-		s.free <- b
-		if err == nil {
-			err = io.EOF
+	p := &Part{Number: s.n + 1, s: s}
+	for p.Size < s.plan.Size && !s.over {
+		if err := s.chunk(ctx, p); err != nil {
+			p.Release()
+			return nil, err
 		}
-		return nil, err
 	}
-	if s.n++; s.n > s.plan.limits.Parts {
-		s.free <- b
+	switch {
+	case p.Size == 0 && s.n > 0:
+		p.Release()
+		return nil, io.EOF
+	case p.Number > s.plan.limits.Parts:
+		p.Release()
 		return nil, s.plan.tooLarge()
 	}
-	b.fill = n
-	p := &Part{Number: s.n, Size: n, Last: s.over, CRC64: crc64nvme.Checksum(b.mem[:n]), s: s, b: b}
-	s.add(b.mem[:n])
+	s.n, p.Last = p.Number, s.over
 	return p, nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (s *Stream) add(p []byte) {
-	s.sha.Write(p)
-	s.crc = crc64nvme.Update(s.crc, p)
-	s.crc32 = crc32.Update(s.crc32, castagnoli, p)
-	s.size += int64(len(p))
+// chunk reads the next chunk of a part.
+func (s *Stream) chunk(ctx context.Context, p *Part) error {
+	mem, err := s.memory(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := s.fill(ctx, mem)
+	mem = mem[:n]
+	p.chunks = append(p.chunks, mem)
+	p.Size += n
+	p.CRC64 = crc64nvme.Update(p.CRC64, mem)
+	s.sha.Write(mem)
+	s.crc = crc64nvme.Update(s.crc, mem)
+	s.crc32 = crc32.Update(s.crc32, castagnoli, mem)
+	s.size += int64(n)
+	return err
 }
 
 // fill reads until mem is full or the stream ends.
@@ -113,7 +99,7 @@ func (s *Stream) fill(ctx context.Context, mem []byte) (n int, err error) {
 		if ctx.Err() != nil {
 			return n, ctx.Err()
 		}
-		m, err := s.r.Read(mem[n:min(len(mem), n+mib)])
+		m, err := s.r.Read(mem[n:])
 		n += m
 		if errors.Is(err, io.EOF) {
 			s.over = true
@@ -126,25 +112,33 @@ func (s *Stream) fill(ctx context.Context, mem []byte) (n int, err error) {
 	return n, nil
 }
 
-// buffer waits for one that is free.
-func (s *Stream) buffer(ctx context.Context) (*buffer, error) {
-	if len(s.made) < s.plan.Buffers && len(s.free) == 0 {
-		b, err := newBuffer(s.plan.Size)
-		if err == nil {
-			s.made = append(s.made, b)
+// memory waits for a chunk that nobody uses. Chunks lie outside of the garbage
+// collector's sight, which would otherwise let the heap grow to twice their size
+// before it looks.
+func (s *Stream) memory(ctx context.Context) ([]byte, error) {
+	select {
+	case c := <-s.free:
+		return c, nil
+	default:
+	}
+	if len(s.made) < s.plan.Chunks {
+		c, err := unix.Mmap(-1, 0, chunk, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		if err != nil {
+			return nil, fmt.Errorf("memory for parts: %w", err)
 		}
-		return b, err
+		s.made = append(s.made, c)
+		return c, nil
 	}
 	select {
-	case b := <-s.free:
-		return b, nil
+	case c := <-s.free:
+		return c, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
 // Send calls send for first, unless it is nil, and every part that follows, for as
-// many side by side as there are buffers, and releases them. It returns when all
+// many side by side as there is memory, and releases them. It returns when all
 // calls have returned, with the first error.
 func (s *Stream) Send(ctx context.Context, first *Part, send func(context.Context, *Part) error) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -170,11 +164,12 @@ func (s *Stream) Send(ctx context.Context, first *Part, send func(context.Contex
 	return reading
 }
 
-// Close frees the memory. Bodies that are still read fail from now on.
+// Close frees the memory. All parts must have been released; their bodies fail.
 func (s *Stream) Close() error {
 	var errs []error
-	for _, b := range s.made {
-		errs = append(errs, b.free())
+	for _, c := range s.made {
+		errs = append(errs, unix.Munmap(c))
 	}
+	s.made = nil
 	return errors.Join(errs...)
 }
