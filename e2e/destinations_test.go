@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/minio/minio-go/v7"
 
 	"github.com/holdfast-dev/holdfast/testenv"
@@ -354,4 +355,111 @@ func TestLockedArchive(t *testing.T) {
 	d.want(d.call("GET", "/backups", ""), 200, id)
 	d.want(d.call("GET", "/backups/"+id+"/download", ""), 200)
 	d.want(d.call("POST", "/backups/"+id+"/verify", ""), 200, `"status":"ok"`)
+}
+
+// TestPublicKeyOnly: a server that can encrypt but not read, with its archives on
+// S3. It verifies what it can, says what it cannot, and does not restore.
+func TestPublicKeyOnly(t *testing.T) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src && echo x > src/a && printf '%s\n' "+id.String()+" > key")
+	srv := testenv.Versity(t, testenv.VersityConfig{})
+	bucket := srv.Bucket(t, "holdfast", false)
+	s3 := fmt.Sprintf("  s3: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)
+	encryption := fmt.Sprintf("encryption: {default: true, recipients: [%s]", id.Recipient())
+	cfg := with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", dir), encryption+"}\n"), s3)
+	d := start(t, cfg)
+	d.ready()
+	a := d.call("POST", "/backups", `{"projectId":"p","destination":"s3"}`)
+	d.want(a, 201, `"encrypted":true`, `.tar.gz.age"`)
+	backup := "/backups/" + a.backup()["id"].(string)
+	d.want(d.call("POST", backup+"/verify", ""), 200, `"status":"ok"`, "Only the checksum of the whole was compared: the archive is encrypted, and the worker has no key")
+	d.want(d.call("POST", backup+"/restore", `{"safetyBackup":false}`), 400, "no key to read it: set encryption.identity_file")
+	d.kill(syscall.SIGTERM)
+	sh(t, dir, fmt.Sprintf("sed -i 's|^encryption: .*|%s, identity_file: %s/key}|' %s", encryption, dir, d.config))
+	d.run()
+	d.ready()
+	again := d.call("POST", backup+"/verify", "")
+	d.want(again, 200, `"status":"ok"`)
+	if strings.Contains(again.body, "message") {
+		t.Errorf("with a key: %s", again.body)
+	}
+	d.want(d.call("POST", backup+"/restore", `{"safetyBackup":false}`), 200)
+}
+
+// TestKilledDuringAnUpload: the next attempt completes, and nothing of the first
+// one is left at the destination, not even an unfinished upload.
+func TestKilledDuringAnUpload(t *testing.T) {
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src && head -c 200000000 /dev/urandom > src/noise")
+	srv := testenv.Versity(t, testenv.VersityConfig{})
+	bucket := srv.Bucket(t, "holdfast", false)
+	c, err := testenv.S3Client(srv.URL, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uploads := func() (keys []string) {
+		for u := range c.ListIncompleteUploads(t.Context(), bucket, "", true) {
+			if u.Err != nil {
+				t.Fatal(u.Err)
+			}
+			keys = append(keys, u.Key)
+		}
+		return keys
+	}
+	s3 := fmt.Sprintf("  s3: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)
+	d := start(t, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, functions: {path: %s/src}}", dir), ""), s3))
+	d.ready()
+	a := d.call("POST", "/backups", `{"projectId":"p","destination":"s3"}`, "Prefer", "respond-async")
+	d.want(a, 202)
+	testenv.Eventually(t, 20*time.Second, func() error {
+		if len(uploads()) == 0 {
+			return fmt.Errorf("no upload yet")
+		}
+		return nil
+	})
+	d.kill(syscall.SIGKILL)
+	if left := uploads(); len(left) != 1 {
+		t.Errorf("the killed daemon left %v", left)
+	}
+	d.run()
+	d.ready()
+	testenv.Eventually(t, 60*time.Second, func() error {
+		if b := d.call("GET", "/backups/"+a.backup()["id"].(string), ""); !strings.Contains(b.body, `"status":"completed"`) || !strings.Contains(b.body, "-a2.tar.gz") {
+			return fmt.Errorf("%s", b.body)
+		}
+		return nil
+	})
+	testenv.Eventually(t, 10*time.Second, func() error {
+		if left := uploads(); len(left) > 0 {
+			return fmt.Errorf("left: %v", left)
+		}
+		return nil
+	})
+}
+
+// TestDestinationThatRefuses: the answer says what to do.
+func TestDestinationThatRefuses(t *testing.T) {
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src && echo x > src/a")
+	srv := testenv.Versity(t, testenv.VersityConfig{})
+	bucket := srv.Bucket(t, "holdfast", false)
+	s3 := fmt.Sprintf(`  s3: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: wrong}
+  minio: {endpoint: %q, bucket: nowhere, access_key_id: %s, secret_access_key: %s}
+`, srv.URL, bucket, testenv.AccessKey, srv.URL, testenv.AccessKey, testenv.SecretKey)
+	d := start(t, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", dir), ""), s3))
+	d.ready()
+	for name, want := range map[string]string{
+		"s3": "The destination refused access: the key is not known or its secret is wrong", "minio": "The bucket of the destination does not exist: create the bucket nowhere, or correct bucket",
+	} {
+		d.want(d.call("POST", "/backups", fmt.Sprintf(`{"projectId":"p","destination":%q}`, name)), 500, "Backup failed: "+want)
+		d.want(d.call("GET", "/backups?destination="+name, ""), 200, `"status":"failed"`, `"reason":"destination"`)
+	}
+	out, err := exec.Command(binary, "config", "check", "--connect", "--config", d.config).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "destination s3: ") || !strings.Contains(string(out), "its secret is wrong") || !strings.Contains(string(out), "create the bucket nowhere") {
+		t.Errorf("config check --connect: %v: %s", err, out)
+	}
 }

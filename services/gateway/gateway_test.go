@@ -56,7 +56,7 @@ func start(t *testing.T) *server {
 	s.work = func(c backup.Create) error { s.complete(c); return nil }
 	p := projection.New(filepath.Join(t.TempDir(), "catalog.db"), s.log, zap.NewNop())
 	g, err := gateway.New(t.Context(), gateway.Config{
-		Listen: "127.0.0.1:0", MaxWait: time.Second, Logger: zap.NewNop(),
+		Listen: "127.0.0.1:0", MaxWait: time.Second, Stall: time.Second, Logger: zap.NewNop(),
 		Checks: []gateway.Check{{Name: "log", Do: func(context.Context) error { return nil }}, {Name: "catalog", Do: p.Ready}},
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
@@ -386,6 +386,39 @@ func TestClientThatLeavesFreesItsDownload(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("the downloads of clients that left are still counted")
+}
+
+// TestClientThatStallsIsCutOff fills all places with clients that take nothing.
+func TestClientThatStallsIsCutOff(t *testing.T) {
+	s := start(t)
+	s.archive = make([]byte, 64<<20)
+	path := "/api/v1/backups/" + s.backup() + "/download"
+	var stalled []net.Conn
+	for range 16 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n\r\n", path, writer)
+		if _, err := io.ReadFull(conn, make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+		stalled = append(stalled, conn)
+	}
+	if a := s.call("GET", path, ""); a.StatusCode != 503 {
+		t.Errorf("one download too many: status %d", a.StatusCode)
+	}
+	for range 500 {
+		if s.call("GET", path, "", "Range", "bytes=0-9").StatusCode == 206 {
+			if n, err := io.Copy(io.Discard, stalled[0]); n >= 64<<20 {
+				t.Errorf("a stalled client got all %d bytes, %v", n, err)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the places of clients that stall are not given to others")
 }
 
 func TestPagesByCursor(t *testing.T) {

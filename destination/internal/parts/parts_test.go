@@ -26,7 +26,7 @@ func TestPlan(t *testing.T) {
 	for _, test := range []struct {
 		estimate     destination.Estimate
 		size, chunks int // MiB
-	}{{0, 16, 32}, {gib, 8, 32}, {100 * gib, 12, 32}, {230 * gib, 26, 32}, {301 * gib, 34, 40}, {1 << 40, 116, 122}, {5 << 40, 577, 583}} {
+	}{{0, 16, 32}, {gib, 8, 24}, {100 * gib, 12, 24}, {230 * gib, 26, 32}, {301 * gib, 34, 40}, {1 << 40, 116, 122}, {5 << 40, 577, 583}} {
 		p, err := parts.For(test.estimate, amazon)
 		if err != nil || p.Size != test.size*mib || p.Chunks != test.chunks {
 			t.Errorf("%d GiB: %+v, %v", test.estimate/gib, p, err)

@@ -29,17 +29,19 @@ type Plan struct {
 
 const (
 	chunk = 1 << 20
-	small = 8  // chunks of a part where the estimate allows it: many parts are on their way side by side
+	small = 8  // chunks of a part where the estimate allows it
 	blind = 16 // chunks of a part without an estimate: 10,000 of them are 156 GiB
-	pool  = 32 // chunks in memory, unless the parts are larger
+	few   = 24 // chunks in memory at least: three small parts
+	many  = 32 // chunks in memory at most, unless the parts are larger
 	ahead = 6  // chunks of the next part that can be read while a large one is on its way
 )
 
 // For chooses the size of parts by an estimate, so that an object a tenth larger
 // still fits. It returns ErrTooLarge for what the provider cannot keep.
 //
-// The chunks take 32 MiB up to an estimate of 230 GiB, with 10,000 parts, and from
-// there one part and 6 MiB: 40 MiB at 300 GiB, 122 MiB at 1 TiB.
+// The chunks take 24 MiB, or two parts but at most 32 MiB, up to an estimate of 230
+// GiB, with 10,000 parts, and from there one part and 6 MiB: 40 MiB at 300 GiB, 122
+// MiB at 1 TiB.
 func For(e destination.Estimate, l Limits) (Plan, error) {
 	room := int64(e) + int64(e)/10
 	size := max(small, (room+int64(l.Parts)*chunk-1)/(int64(l.Parts)*chunk))
@@ -49,7 +51,7 @@ func For(e destination.Estimate, l Limits) (Plan, error) {
 	if int64(e) > l.Object || size*chunk > l.Part {
 		return Plan{}, fmt.Errorf("%w: about %d GiB are expected, one object can have %d GiB", destination.ErrTooLarge, e>>30, min(l.Object, l.Part*int64(l.Parts))>>30)
 	}
-	return Plan{Size: int(size * chunk), Chunks: int(max(pool, size+ahead)), limits: l}, nil
+	return Plan{Size: int(size * chunk), Chunks: int(max(few, min(many, 2*size), size+ahead)), limits: l}, nil
 }
 
 // tooLarge says that a stream has outgrown its plan.

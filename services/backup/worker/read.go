@@ -29,11 +29,12 @@ func (w *Worker) Read(ctx context.Context, q backup.ArchiveRead) ([]byte, error)
 		return nil, fault.Wrap(err, fault.Unavailable, "The destination cannot be read; the log of the worker says why")
 	}
 	defer r.Close() //nolint:errcheck // a reader
-	b, err := io.ReadAll(io.LimitReader(r, q.Length))
-	if err != nil {
+	b := make([]byte, q.Length)
+	n, err := io.ReadFull(r, b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fault.Wrap(err, fault.Unavailable, "The destination cannot be read; the log of the worker says why")
 	}
-	return b, nil
+	return b[:n], nil
 }
 
 // Sign answers a [backup.ArchiveSign].
