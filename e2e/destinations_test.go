@@ -347,7 +347,7 @@ func TestLockedArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mode, until := minio.Compliance, time.Now().Add(time.Hour)
+	mode, until, days, unit := minio.Compliance, time.Now().Add(time.Hour), uint(1), minio.Days
 	if err := c.PutObjectRetention(t.Context(), bucket, key, minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &until}); err != nil {
 		t.Fatal(err)
 	}
@@ -355,6 +355,14 @@ func TestLockedArchive(t *testing.T) {
 	d.want(d.call("GET", "/backups", ""), 200, id)
 	d.want(d.call("GET", "/backups/"+id+"/download", ""), 200)
 	d.want(d.call("POST", "/backups/"+id+"/verify", ""), 200, `"status":"ok"`)
+	if err := c.SetBucketObjectLockConfig(t.Context(), bucket, &mode, &days, &unit); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(binary, "config", "check", "--connect", "--config", d.config).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Destination s3 works, and keeps what it has") {
+		t.Errorf("config check --connect: %v: %s", err, out)
+	}
+	d.want(d.call("POST", "/backups", `{"projectId":"p","destination":"s3"}`), 201)
 }
 
 // TestPublicKeyOnly: a server that can encrypt but not read, with its archives on

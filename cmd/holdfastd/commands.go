@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -28,7 +29,7 @@ func configCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkParts(cmd.Context(), c, connect); err != nil {
+			if err := checkParts(cmd.Context(), cmd.OutOrStdout(), c, connect); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
@@ -41,8 +42,8 @@ func configCommand(o *options) *cobra.Command {
 }
 
 // checkParts finds the parts of the projects and, if asked to, tries the
-// connections.
-func checkParts(ctx context.Context, c config.Config, try bool) error {
+// connections. What is no mistake but good to know it writes to out.
+func checkParts(ctx context.Context, out io.Writer, c config.Config, try bool) error {
 	var errs []error
 	for _, p := range c.Projects {
 		found, err := projectOf(p, c.Backup.LockTimeout)
@@ -59,7 +60,7 @@ func checkParts(ctx context.Context, c config.Config, try bool) error {
 	_, err := identities(c)
 	errs = append(errs, err)
 	if try {
-		errs = append(errs, tryDestinations(ctx, c))
+		errs = append(errs, tryDestinations(ctx, out, c))
 		if c.NATS.URL != "" {
 			_, b, err := connect(ctx, c, zap.NewNop())
 			if err == nil {
@@ -76,7 +77,7 @@ const tryTimeout = 2 * time.Minute
 
 // tryDestinations stores a small object at each destination, reads it back and
 // deletes it.
-func tryDestinations(ctx context.Context, c config.Config) error {
+func tryDestinations(ctx context.Context, out io.Writer, c config.Config) error {
 	stores, err := openDestinations(ctx, c, "")
 	if err != nil {
 		return err
@@ -86,6 +87,9 @@ func tryDestinations(ctx context.Context, c config.Config) error {
 		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 		err := destination.Try(ctx, stores[name])
 		cancel()
+		if lock, ok := errors.AsType[*destination.Error](err); ok && lock.Kind == destination.ErrLocked {
+			_, err = fmt.Fprintf(out, "Destination %s works, and keeps what it has, the small object of this trial as well: %s.\n", name, lock.Advice)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("destination %s: %w", name, err))
 		}

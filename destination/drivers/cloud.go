@@ -20,7 +20,7 @@ type gcsSettings struct {
 
 // Check implements [Settings].
 func (s *gcsSettings) Check() []string {
-	return slices.Concat(missing("bucket", s.Bucket, "the bucket in which archives are kept; it must exist"), checkEndpoint(s.Endpoint), checkPrefix(s.Prefix))
+	return slices.Concat(checkBucket(s.Bucket), checkEndpoint(s.Endpoint), checkPrefix(s.Prefix))
 }
 
 // Open implements [Settings].

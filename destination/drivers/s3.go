@@ -20,7 +20,7 @@ type BucketSettings struct {
 }
 
 func (s BucketSettings) check(p s3.Provider) []string {
-	out := slices.Concat(missing("bucket", s.Bucket, "the bucket in which archives are kept; it must exist"), checkEndpoint(s.Endpoint), checkPrefix(s.Prefix))
+	out := slices.Concat(checkBucket(s.Bucket), checkEndpoint(s.Endpoint), checkPrefix(s.Prefix))
 	if p.TLS && strings.HasPrefix(s.Endpoint, "http:") {
 		out = append(out, "endpoint must begin with https: "+p.Name+" speaks nothing else")
 	}
@@ -31,6 +31,14 @@ func (s BucketSettings) open(p s3.Provider, id, secret string, c Common) (destin
 	return s3.Open(s3.Config{
 		Provider: p, Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Prefix: s.Prefix, AccessKeyID: id, SecretAccessKey: secret, CAFile: s.CAFile, Mark: c.Mark,
 	})
+}
+
+// checkBucket looks at the name of a bucket, of which all providers want the same.
+func checkBucket(name string) []string {
+	if name != "" && (len(name) < 3 || len(name) > 63) {
+		return []string{"bucket must have 3 to 63 characters"}
+	}
+	return missing("bucket", name, "the bucket in which archives are kept; it must exist")
 }
 
 // checkEndpoint looks at an endpoint, if there is one.
