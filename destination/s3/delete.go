@@ -71,8 +71,12 @@ func (s *Store) deleteVersion(ctx context.Context, name, version string) error {
 	}
 	// Providers refuse to delete what is locked in different words, one of them
 	// with those for missing permissions.
-	if code := minio.ToErrorResponse(err).StatusCode; code >= 400 && code < 500 {
-		if why := s.lock(ctx, name, version); why != "" {
+	if res := minio.ToErrorResponse(err); res.StatusCode >= 400 && res.StatusCode < 500 {
+		why := s.lock(ctx, name, version)
+		if text := strings.ToLower(res.Message); why == "" && (strings.Contains(text, "object lock") || strings.Contains(text, "worm")) {
+			why = "a lock of the bucket keeps it"
+		}
+		if why != "" {
 			return reason.Locked(why, err)
 		}
 	}
