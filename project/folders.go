@@ -12,7 +12,13 @@ import (
 )
 
 // FunctionsPart is the folder of the edge functions.
-type FunctionsPart struct{ Path string }
+type FunctionsPart struct {
+	Path string
+
+	// Env returns the names of the variables that the functions are given; nil if
+	// nobody knows.
+	Env func() (map[string]bool, error)
+}
 
 // Name implements [Part].
 func (*FunctionsPart) Name() string { return Functions }

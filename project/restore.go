@@ -19,6 +19,7 @@ type Target struct {
 	Source  archive.Part          // what the archive holds of the part
 	Prints  []byte                // fingerprint.json of the archive; nil if it has no database
 	Both    bool                  // the database is restored together with this part
+	Config  bool                  // the configuration of the same backup is restored together with this part
 	Warn    func(archive.Warning) // takes what did not come back as it was
 }
 

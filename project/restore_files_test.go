@@ -251,6 +251,42 @@ func TestFunctionsThatCannotStart(t *testing.T) {
 	}
 }
 
+// TestFunctionsWithoutTheirVariables: a restore of functions alone names what they
+// read and nobody gives to them.
+func TestFunctionsWithoutTheirVariables(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"main/index.ts": `const secret = Deno.env.get("JWT_SECRET")`,
+		"mail/index.ts": "const key = Deno.env.get('MAIL_KEY')!; Deno.env.get(`MAIL_FROM`)\n// Deno.env.get('OLD')\nDeno.env.get('LOG_LEVEL') ?? 'info'; Deno.env.get('DENO_REGION')",
+	} {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part := &project.FunctionsPart{Path: root, Env: func() (map[string]bool, error) { return map[string]bool{"JWT_SECRET": true}, nil }}
+	b, _, err := dump(t, project.Project{Parts: []project.Part{part}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, ws := target(t, b, project.Functions, nil)
+	build(t, part.Restoration(to), b, to)
+	want := "Some functions could not be restored due to missing dependencies\nThe function mail: it reads the variable MAIL_KEY, which neither .env nor the environment of the functions has; " +
+		"it reads the variable MAIL_FROM, which neither .env nor the environment of the functions has."
+	if got := sentencesOf(*ws); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	to, ws = target(t, b, project.Functions, nil)
+	to.Config = true // brings .env of the same instant
+	build(t, part.Restoration(to), b, to)
+	if got := sentencesOf(*ws); got != "" {
+		t.Errorf("with the configuration: %s", got)
+	}
+}
+
 // TestForeignRestores brings parts of one project into another.
 func TestForeignRestores(t *testing.T) {
 	src := testenv.NewSupabase(t, testenv.SupabaseConfig{Major: 15, Objects: 12})

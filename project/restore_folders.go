@@ -18,7 +18,7 @@ func (p *FunctionsPart) Kept(t Target) Kept { return p.folder(t) }
 func (p *FunctionsPart) folder(t Target) *folder {
 	f := &folder{part: Functions, root: p.Path, t: t}
 	f.moves = f.allChildren
-	f.finish = func(_ context.Context, built string) error { return scanFunctions(built, t) }
+	f.finish = func(_ context.Context, built string) error { return p.scan(built, t) }
 	return f
 }
 

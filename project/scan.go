@@ -19,8 +19,21 @@ var specifier = regexp.MustCompile(`(?m)(?:^|[;\s}])(?:import|export)\b[^'"();]*
 // comment hides what is commented out, but not "https://".
 var comment = regexp.MustCompile(`(?s)/\*.*?\*/|(?m:(^|[\s;{}(,])//.*$)`)
 
-// scanFunctions warns of functions that cannot start, as far as their files show.
-func scanFunctions(root string, t Target) error {
+// variable finds the variables of the environment that a module reads without a
+// default of its own.
+var variable = regexp.MustCompile("\\bDeno\\.env\\.get\\(\\s*[\"'`]([A-Za-z_][A-Za-z0-9_]*)[\"'`]\\s*\\)(\\s*(?:\\?\\?|\\|\\|))?")
+
+// scan warns of functions that cannot start, as far as their files show. Where the
+// configuration comes back as well, it is not asked for variables: it is of the
+// same instant as the functions.
+func (p *FunctionsPart) scan(root string, t Target) error {
+	var given map[string]bool // nil: nobody knows
+	if p.Env != nil && !t.Config {
+		var err error
+		if given, err = p.Env(); err != nil {
+			given = nil // the configuration is broken, which others say
+		}
+	}
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -33,7 +46,7 @@ func scanFunctions(root string, t Target) error {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), "_") || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		why, err := scanFunction(root, e.Name())
+		why, err := scanFunction(root, e.Name(), given)
 		if err != nil {
 			return err
 		}
@@ -55,8 +68,9 @@ func scanFunctions(root string, t Target) error {
 
 const maxSource = 1 << 20 // larger modules are bundles, which import nothing
 
-// scanFunction returns why a function cannot start.
-func scanFunction(root, name string) (why []string, err error) {
+// scanFunction returns why a function cannot start. given are the variables that it
+// can read; nil if nobody knows.
+func scanFunction(root, name string, given map[string]bool) (why []string, err error) {
 	dir := filepath.Join(root, name)
 	entry := slices.ContainsFunc([]string{"index.ts", "index.tsx", "index.js", "index.jsx", "index.mjs"}, func(f string) bool { return exists(filepath.Join(dir, f)) })
 	if !entry {
@@ -78,15 +92,39 @@ func scanFunction(root, name string) (why []string, err error) {
 		if err != nil {
 			return err
 		}
-		for _, m := range specifier.FindAllSubmatch(comment.ReplaceAll(text, []byte("$1")), -1) {
-			spec := string(m[1]) + string(m[2]) + string(m[3])
-			if problem := unresolved(root, file, spec, mapped); problem != "" && !slices.Contains(why, problem) {
+		text = comment.ReplaceAll(text, []byte("$1"))
+		for _, problem := range append(imports(root, file, text, mapped), variables(text, given)...) {
+			if !slices.Contains(why, problem) {
 				why = append(why, problem)
 			}
 		}
 		return nil
 	})
 	return why, err
+}
+
+// imports returns what a module imports and cannot find.
+func imports(root, file string, text []byte, mapped []string) (why []string) {
+	for _, m := range specifier.FindAllSubmatch(text, -1) {
+		if problem := unresolved(root, file, string(m[1])+string(m[2])+string(m[3]), mapped); problem != "" {
+			why = append(why, problem)
+		}
+	}
+	return why
+}
+
+// variables returns which variables a module reads that nobody gives to it. Those
+// of Deno itself are always there.
+func variables(text []byte, given map[string]bool) (why []string) {
+	if given == nil {
+		return nil
+	}
+	for _, m := range variable.FindAllSubmatch(text, -1) {
+		if name := string(m[1]); len(m[2]) == 0 && !given[name] && !strings.HasPrefix(name, "DENO_") {
+			why = append(why, fmt.Sprintf("it reads the variable %s, which neither .env nor the environment of the functions has", name))
+		}
+	}
+	return why
 }
 
 // unresolved returns why an import cannot be found, if it cannot.

@@ -27,6 +27,7 @@ type service struct {
 	ContainerName string `yaml:"container_name"`
 	Ports         []any  `yaml:"ports"`
 	Environment   any    `yaml:"environment"`
+	EnvFile       any    `yaml:"env_file"`
 }
 
 // readCompose reads the base file, those that .env chooses, and the override.
@@ -90,9 +91,29 @@ func (c *compose) merge(dir, file string) error {
 			have.ContainerName = s.ContainerName
 		}
 		have.Environment = mergeEnv(have.Environment, s.Environment)
+		if s.EnvFile != nil {
+			have.EnvFile = s.EnvFile
+		}
 		c.services[name] = have
 	}
 	return nil
+}
+
+// envFiles returns the names of the files from which a service gets variables.
+func (c *compose) envFiles(service string) (names []string) {
+	all, ok := c.services[service].EnvFile.([]any)
+	if !ok {
+		all = []any{c.services[service].EnvFile}
+	}
+	for _, f := range all {
+		if m, ok := f.(map[string]any); ok { // {path: …, required: …}
+			f = m["path"]
+		}
+		if s, ok := f.(string); ok {
+			names = append(names, c.expand(s))
+		}
+	}
+	return names
 }
 
 // mergeEnv joins the two ways to write an environment: a map, or a list of

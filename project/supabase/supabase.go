@@ -105,10 +105,39 @@ func (f *Found) Project() project.Project {
 		p.Parts = append(p.Parts, &project.StoragePart{Path: dir, Tenant: f.tenant()})
 	}
 	if dir := filepath.Join(f.dir, "volumes/functions"); isDir(dir) {
-		p.Parts = append(p.Parts, &project.FunctionsPart{Path: dir})
+		p.Parts = append(p.Parts, &project.FunctionsPart{Path: dir, Env: f.functionEnv})
 	}
 	p.Parts = append(p.Parts, &project.ConfigPart{Root: f.dir, Include: []string{"**"}, Exclude: configExclude})
 	return p
+}
+
+// functionEnv returns the names of the variables that .env, the compose files and
+// their env_file give to the functions, as the files are now.
+func (f *Found) functionEnv() (map[string]bool, error) {
+	now := &Found{dir: f.dir, options: f.options}
+	if err := now.read(); err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	note := func(env map[string]string) {
+		for name := range env {
+			names[name] = true
+		}
+	}
+	note(now.env)
+	inline, _ := now.compose.services["functions"].Environment.(map[string]string)
+	note(inline)
+	for _, file := range now.compose.envFiles("functions") {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(f.dir, file)
+		}
+		env, err := godotenv.Read(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // without it they have none of its variables
+			return nil, err
+		}
+		note(env)
+	}
+	return names, nil
 }
 
 // tenant returns the folder of the project's objects below the storage root.

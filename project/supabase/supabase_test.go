@@ -151,3 +151,29 @@ func TestTheRootKeyIsFoundByItsVolume(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestVariablesOfFunctions come from .env, from what stands in the compose files,
+// and from their env_file.
+func TestVariablesOfFunctions(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"docker-compose.yml":          "services:\n  functions:\n    env_file: [.env.functions, {path: more.env, required: false}, none.env]\n    environment: {JWT_SECRET: x}\n",
+		"docker-compose.override.yml": "services: {functions: {environment: [INLINE=1]}}\n",
+		".env.functions":              "MAIL_KEY=secret\n", "more.env": "MORE=1\n",
+	})
+	f, err := supabase.Find(dir, supabase.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range f.Project().Parts {
+		if p, ok := part.(*project.FunctionsPart); ok {
+			env, err := p.Env()
+			for _, name := range []string{"POSTGRES_PASSWORD", "JWT_SECRET", "INLINE", "MAIL_KEY", "MORE"} {
+				if err != nil || !env[name] {
+					t.Errorf("%s is not among %v, %v", name, env, err)
+				}
+			}
+			return
+		}
+	}
+	t.Error("the functions were not found")
+}

@@ -92,8 +92,9 @@ func (at *attempt) restoration(name string) (project.Restoration, project.Target
 func (at *attempt) target(name string, source archive.Part, prints []byte) project.Target {
 	return project.Target{
 		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.project.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
-		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Foreign: at.state.Request.BackupProject != at.a.Project,
-		Force: at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Warn: at.warned.add,
+		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Config: slices.Contains(at.state.Request.Parts, project.Config) && at.state.Request.BackupProject == at.a.Project,
+		Foreign: at.state.Request.BackupProject != at.a.Project,
+		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Warn: at.warned.add,
 	}
 }
 
