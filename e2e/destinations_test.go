@@ -471,3 +471,49 @@ func TestDestinationThatRefuses(t *testing.T) {
 		t.Errorf("config check --connect: %v: %s", err, out)
 	}
 }
+
+// TestSweepOfUploads: those of attempts that have ended are aborted, in a bucket
+// that others use as well.
+func TestSweepOfUploads(t *testing.T) {
+	dir := t.TempDir()
+	sh(t, dir, "mkdir src && echo x > src/a")
+	srv := testenv.Versity(t, testenv.VersityConfig{})
+	bucket := srv.Bucket(t, "shared", false)
+	c, err := testenv.S3Client(srv.URL, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := minio.Core{Client: c}
+	s3 := fmt.Sprintf("  s3: {endpoint: %q, bucket: %s, prefix: backups, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)
+	d := start(t, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", dir), ""), s3))
+	d.ready()
+	a := d.call("POST", "/backups", `{"projectId":"p","destination":"s3"}`)
+	d.want(a, 201)
+	key := strings.TrimPrefix(a.backup()["path"].(string), "s3://shared/")
+	loser := strings.Replace(key, ".tar.gz", "-a2.tar.gz", 1)
+	others := []string{"backups/p/2026-01-01-full-aaaaaaaaaa.tar.gz", "backups/p/report.pdf", "other/" + strings.TrimPrefix(loser, "backups/"), "movie.mkv"}
+	for _, k := range append([]string{loser}, others...) {
+		if _, err := core.NewMultipartUpload(t.Context(), bucket, k, minio.PutObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.Command(binary, "sweep", "--config", d.config).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "removed s3: "+strings.TrimPrefix(loser, "backups/")+" (unfinished upload") || !strings.Contains(string(out), "1 found, 1 of them removed") {
+		t.Errorf("sweep: %v: %s", err, out)
+	}
+	var left []string
+	for u := range c.ListIncompleteUploads(t.Context(), bucket, "", true) {
+		if u.Err != nil {
+			t.Fatal(u.Err)
+		}
+		left = append(left, u.Key)
+	}
+	slices.Sort(left)
+	slices.Sort(others)
+	if !slices.Equal(left, others) {
+		t.Errorf("left %v, want %v", left, others)
+	}
+	if _, err := c.StatObject(t.Context(), bucket, key, minio.StatObjectOptions{}); err != nil {
+		t.Error(err)
+	}
+}
