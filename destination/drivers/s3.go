@@ -66,6 +66,7 @@ type s3Settings struct {
 	BucketSettings  `yaml:",inline"`
 	AccessKeyID     string `yaml:"access_key_id"`
 	SecretAccessKey string `yaml:"secret_access_key"`
+	Checksum        string `yaml:"checksum"` // crc64nvme, or md5 for servers that know nothing else
 
 	provider      s3.Provider
 	needsEndpoint bool
@@ -77,12 +78,17 @@ func (s *s3Settings) Check() []string {
 	if s.needsEndpoint {
 		out = append(out, missing("endpoint", s.Endpoint, "the URL of the server, such as http://127.0.0.1:9000")...)
 	}
+	if s.Checksum != "" && s.Checksum != "crc64nvme" && s.Checksum != "md5" {
+		out = append(out, "checksum must be crc64nvme or md5")
+	}
 	return out
 }
 
 // Open implements [Settings].
 func (s *s3Settings) Open(_ context.Context, c Common) (destination.Store, error) {
-	return s.open(s.provider, s.AccessKeyID, s.SecretAccessKey, c)
+	p := s.provider
+	p.MD5 = s.Checksum == "md5"
+	return s.open(p, s.AccessKeyID, s.SecretAccessKey, c)
 }
 
 // r2Settings are those of Cloudflare R2.

@@ -58,7 +58,7 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader, e destination.
 	}
 	stream := parts.New(r, plan)
 	defer stream.Close() //nolint:errcheck // memory
-	u := &upload{s: s, key: key, id: "", token: uuid.NewString()}
+	u := &upload{s: s, key: key, token: uuid.NewString()}
 	first, err := stream.Next(ctx)
 	if err != nil {
 		return destination.Info{}, err

@@ -44,6 +44,13 @@ func versity(t *testing.T) stand {
 	return stand{srv, s3.Config{Provider: s3.Amazon, Endpoint: srv.URL, Prefix: "some/folder"}, false}
 }
 
+// byMD5 is a server that is not asked for more than Content-MD5.
+func byMD5(t *testing.T) stand {
+	s := versity(t)
+	s.config.Provider.MD5 = true
+	return s
+}
+
 func minio(t *testing.T) stand {
 	srv := testenv.MinIO(t)
 	return stand{srv, s3.Config{Provider: s3.MinIO, Endpoint: srv.URL}, false}
@@ -54,7 +61,7 @@ func TestStore(t *testing.T) {
 		start func(*testing.T) stand
 		o     destinationtest.Options
 	}{
-		"s3": {start: versity}, "minio": {start: minio}, "r2": {start: r2}, "backblaze": {start: b2},
+		"s3": {start: versity}, "minio": {start: minio}, "s3 by MD5": {start: byMD5, o: destinationtest.Options{Huge: 50_000_000}}, "r2": {start: r2}, "backblaze": {start: b2},
 		"a store that lies": {lying, destinationtest.Options{Overwrites: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
