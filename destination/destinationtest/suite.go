@@ -111,7 +111,7 @@ func putRefuses(t *testing.T, s destination.Store) {
 
 func oneWins(t *testing.T, s destination.Store, overwrites bool) {
 	if overwrites {
-		t.Skip("this store does not keep a promise: it overwrites what was written meanwhile")
+		t.Skip("this store cannot keep the promise: it overwrites what was written meanwhile")
 	}
 	var won atomic.Int32
 	var wg sync.WaitGroup

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/minio/crc64nvme"
@@ -68,9 +70,30 @@ func (u *upload) confirm(ctx context.Context, sums parts.Sums) error {
 		err = u.compare(ctx, st, sums)
 	}
 	if err != nil && !errors.Is(err, destination.ErrExist) && ctx.Err() == nil {
+		if st.VersionID == "" {
+			st.VersionID = u.version
+		}
 		err = errors.Join(err, u.remove(ctx, st.VersionID))
 	}
 	return err
+}
+
+// find returns what the provider says of the object. Where others may have put
+// theirs over it, it is looked for among all versions.
+func (u *upload) find(ctx context.Context) (minio.ObjectInfo, error) {
+	if u.version != "" || u.s.p.Conditional || !u.s.p.Versions {
+		return u.s.statVersion(ctx, u.key, u.version)
+	}
+	all, err := u.s.versions(ctx, u.s.name(u.key))
+	if err != nil {
+		return minio.ObjectInfo{}, err
+	}
+	for _, v := range all {
+		if st, err := u.s.statVersion(ctx, u.key, v.VersionID); err == nil && meta(st, metaUpload) == u.token {
+			return st, nil
+		}
+	}
+	return u.s.stat(ctx, u.key)
 }
 
 // asks is how often the provider is asked for an object that it does not know.
@@ -80,7 +103,7 @@ const asks = 3
 // somebody else has replaced it.
 func (u *upload) own(ctx context.Context) (st minio.ObjectInfo, err error) {
 	for range asks {
-		st, err = u.s.stat(ctx, u.key)
+		st, err = u.find(ctx)
 		if err != nil && !isMissing(err) {
 			return st, fmt.Errorf("ask for what was stored: %w", err)
 		}
@@ -94,20 +117,36 @@ func (u *upload) own(ctx context.Context) (st minio.ObjectInfo, err error) {
 	return st, fmt.Errorf("%w: the upload was answered with success, but the object is not there", destination.ErrCorrupt)
 }
 
-// first makes sure that the object is the first of its name at a provider that
-// overwrites: an older version means that somebody else was here before.
+// firstLooks is how often the oldest of several versions looks whether the others
+// go away, with growing waits between: 6 s in all.
+const firstLooks = 6
+
+// first makes sure that the object is alone at a provider that overwrites. Of
+// several writers who see each other all but the oldest withdraw; the oldest does so
+// too when another stays, since that one was alone when it looked.
 func (u *upload) first(ctx context.Context, st minio.ObjectInfo) error {
 	if u.s.p.Conditional || !u.s.p.Versions || st.VersionID == "" {
 		return nil
 	}
-	all, err := u.s.versions(ctx, u.s.name(u.key))
-	if err != nil {
-		return err
+	for look := range firstLooks {
+		all, err := u.s.versions(ctx, u.s.name(u.key))
+		if err != nil {
+			return err
+		}
+		all = slices.DeleteFunc(all, func(v minio.ObjectInfo) bool { return v.IsDeleteMarker })
+		if len(all) == 0 || all[len(all)-1].VersionID != st.VersionID {
+			break
+		}
+		if len(all) == 1 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond << look):
+		}
 	}
-	if oldest := all[len(all)-1]; oldest.VersionID != st.VersionID {
-		return errors.Join(destination.ErrExist, u.remove(ctx, st.VersionID))
-	}
-	return nil
+	return errors.Join(destination.ErrExist, u.remove(ctx, st.VersionID))
 }
 
 func (u *upload) remove(ctx context.Context, version string) error {

@@ -86,6 +86,8 @@ type upload struct {
 	token string
 	etag  etags
 
+	version string // as the answer says; "" in a bucket without versions, or if the answer was lost
+
 	mu   sync.Mutex
 	done []minio.CompletePart
 }
@@ -119,7 +121,8 @@ func (u *upload) one(ctx context.Context, p *parts.Part) error {
 		o.UserMetadata[headerSum] = encode(p.CRC64)
 	}
 	err := u.s.do(ctx, patience(p.Size), func(ctx context.Context) error {
-		_, err := u.s.core.PutObject(ctx, u.s.bucket, u.s.name(u.key), p.Body(), int64(p.Size), sum, "", o)
+		got, err := u.s.core.PutObject(ctx, u.s.bucket, u.s.name(u.key), p.Body(), int64(p.Size), sum, "", o)
+		u.version = got.VersionID
 		return err
 	})
 	return u.settle(ctx, err)
@@ -154,7 +157,8 @@ func (u *upload) many(ctx context.Context, stream *parts.Stream, first *parts.Pa
 	}
 	// Providers take their time to put thousands of parts together.
 	err = u.s.do(ctx, 10*time.Minute, func(ctx context.Context) error {
-		_, err := u.s.core.CompleteMultipartUpload(ctx, u.s.bucket, u.s.name(u.key), u.id, u.done, o)
+		got, err := u.s.core.CompleteMultipartUpload(ctx, u.s.bucket, u.s.name(u.key), u.id, u.done, o)
+		u.version = got.VersionID
 		return err
 	})
 	return u.settle(ctx, err)
@@ -197,11 +201,11 @@ func (u *upload) settle(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	st, serr := u.s.stat(ctx, u.key)
+	st, ferr := u.find(ctx)
 	switch {
-	case serr == nil && meta(st, metaUpload) == u.token:
+	case ferr == nil && meta(st, metaUpload) == u.token:
 		return nil
-	case serr == nil && isTaken(err):
+	case ferr == nil && isTaken(err):
 		return destination.ErrExist
 	}
 	return err

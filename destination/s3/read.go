@@ -65,8 +65,13 @@ func (s *Store) Stat(ctx context.Context, key string) (destination.Info, error) 
 	return s.info(key, st), nil
 }
 
-func (s *Store) stat(ctx context.Context, key string) (st minio.ObjectInfo, err error) {
-	o := minio.StatObjectOptions{Checksum: !s.p.MD5}
+func (s *Store) stat(ctx context.Context, key string) (minio.ObjectInfo, error) {
+	return s.statVersion(ctx, key, "")
+}
+
+// statVersion asks for one version of an object; "" is the newest.
+func (s *Store) statVersion(ctx context.Context, key, version string) (st minio.ObjectInfo, err error) {
+	o := minio.StatObjectOptions{Checksum: !s.p.MD5, VersionID: version}
 	err = s.do(ctx, 0, func(ctx context.Context) error {
 		st, err = s.core.StatObject(ctx, s.bucket, s.name(key), o)
 		return err
