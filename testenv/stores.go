@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
@@ -41,19 +40,6 @@ func (s *StoreServer) Bucket(tb testing.TB, name string, locks bool) string {
 		tb.Fatalf("bucket %s: %v", name, err)
 	}
 	return name
-}
-
-// Freeze stops the server from running, so that connections to it hang, until
-// thaw is called.
-func (s *StoreServer) Freeze() (thaw func()) {
-	s.p.signal(syscall.SIGSTOP)
-	return func() { s.p.signal(syscall.SIGCONT) }
-}
-
-// Stop ends the server.
-func (s *StoreServer) Stop() {
-	s.p.signal(syscall.SIGKILL)
-	<-s.p.ended
 }
 
 // s3Bucket makes buckets by way of the S3 API.

@@ -47,6 +47,7 @@ func TestStore(t *testing.T, o Options, open func(t *testing.T) destination.Stor
 		"MissingObjectsAreNamed":     missing,
 		"ListIsFiltered":             list,
 		"DeleteIsRepeatable":         deleteTwice,
+		"DeleteLeavesTheOthers":      deleteAlone,
 		"BadKeysAreRefused":          badKeys,
 		"EmptyObject":                empty,
 		"ObjectsAreInvisibleAtFirst": invisible,
@@ -354,6 +355,19 @@ func tooLarge(t *testing.T, s destination.Store) {
 	})
 	if _, err := s.Put(t.Context(), "p/a", r, 1<<60); !errors.Is(err, destination.ErrTooLarge) && !errors.Is(err, destination.ErrNoSpace) {
 		t.Errorf("got %v, want ErrTooLarge or ErrNoSpace", err)
+	}
+}
+
+// deleteAlone: the keys of others begin with the key that is deleted.
+func deleteAlone(t *testing.T, s destination.Store) {
+	for _, key := range []string{"p/a", "p/a.json", "p/ab", "p/a-b/c"} {
+		put(t, s, key, []byte(key))
+	}
+	if err := s.Delete(t.Context(), "p/a"); err != nil {
+		t.Error(err)
+	}
+	if got := names(t, s, ""); !slices.Equal(got, []string{"p/a-b/c", "p/a.json", "p/ab"}) {
+		t.Errorf("left: %v", got)
 	}
 }
 

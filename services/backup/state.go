@@ -17,14 +17,12 @@ type State struct {
 	Failed    *events.BackupFailed // for good
 	Ended     time.Time            // when it completed or failed for good
 	Rejected  *events.BackupRejected
-	Verified  *events.BackupVerified // the newest look at the archive
-	// VerifiedAt is the revision of Verified.
-	VerifiedAt events.Revision
-	Held       bool
-	Deleting   bool
-	Deleted    bool
-	Undeleted  *events.BackupDeleteFailed // the newest attempt to delete failed
-	Revision   events.Revision            // of the newest event
+	Verified  events.Revision // of the newest look at the archive; 0 if there was none
+	Held      bool
+	Deleting  bool
+	Deleted   bool
+	Undeleted *events.BackupDeleteFailed // the newest attempt to delete failed
+	Revision  events.Revision            // of the newest event
 }
 
 // Exists reports whether the backup was accepted.
@@ -43,7 +41,7 @@ func (s State) Apply(env events.Envelope) State {
 		s.Request = events.BackupRequested{Pool: e.Pool, Type: e.Type, Destination: e.Destination, Encrypt: e.Completed.Encrypted, Origin: OriginAdopted}
 		s.Created, s.Ended, s.Attempt, s.Completed, s.Rejected = e.CreatedAt, e.EndedAt, e.Completed.Attempt, &e.Completed, nil
 	case events.BackupVerified:
-		s.Verified, s.VerifiedAt = &e, env.Revision
+		s.Verified = env.Revision
 	case events.BackupRejected:
 		s.Rejected = &e
 	case events.BackupStarted:

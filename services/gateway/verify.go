@@ -49,8 +49,8 @@ func (g *Gateway) verify(c *fiber.Ctx) error {
 	}
 	done := events.Revision(0)
 	_, err = await(ctx, g, a, changed, pref.wait, func(s backup.State) (bool, error) {
-		if s.VerifiedAt > before.Revision {
-			done = s.VerifiedAt
+		if s.Verified > before.Revision {
+			done = s.Verified
 		}
 		return done > 0, backup.Readable(s)
 	})
