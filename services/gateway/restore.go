@@ -212,26 +212,9 @@ func (g *Gateway) undo(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	ctx, cmd := c.UserContext(), restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool}
-	a := cmd.CommandRoute().About
-	release, err := g.wait()
-	if err != nil {
-		return err
-	}
-	defer release()
-	changed, stop := g.b.Watch(a)
-	defer stop()
-	before, err := fold[restore.State](ctx, g, a)
-	if err != nil {
-		return err
-	}
-	if err := restore.Undoable(before, time.Now()); err != nil {
-		return err
-	}
-	if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
-		return err
-	}
-	state, err := await(ctx, g, a, changed, g.cfg.MaxWait, func(s restore.State) (bool, error) {
+	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool}
+	may := func(s restore.State) error { return restore.Undoable(s, time.Now()) }
+	state, err := perform(c, g, cmd, may, g.cfg.MaxWait, func(before, s restore.State) (bool, error) {
 		if s.NotUndone != nil && s.Revision > before.Revision {
 			return true, fault.Errorf(fault.RestoreFailed, "The restore could not be undone: %s", s.NotUndone.Message)
 		}
@@ -240,7 +223,7 @@ func (g *Gateway) undo(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	row, err := g.b.Catalog.Restore(ctx, catalog.GetRestore{ID: r.ID, Min: state.Revision})
+	row, err := g.b.Catalog.Restore(c.UserContext(), catalog.GetRestore{ID: r.ID, Min: state.Revision})
 	if err != nil {
 		return err
 	}

@@ -20,35 +20,14 @@ func (g *Gateway) verify(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	ctx, cmd := c.UserContext(), backup.Verify{ID: b.ID, Project: b.Project, Pool: b.Pool}
-	a := cmd.CommandRoute().About
-	release, err := g.wait()
-	if err != nil {
-		return err
-	}
-	defer release()
-	changed, stop := g.b.Watch(a)
-	defer stop()
-	before, err := fold[backup.State](ctx, g, a)
-	if err != nil {
-		return err
-	}
-	if err := backup.Readable(before); err != nil {
-		return err
-	}
-	if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
-		return err
-	}
 	pref := prefer(c, g.cfg.MaxWait)
-	if pref.said != "" {
-		c.Set("Preference-Applied", pref.said)
-	}
-	c.Set(fiber.HeaderLocation, "/api/v1/backups/"+b.ID)
+	limit := pref.wait
 	if pref.async {
-		return c.Status(fiber.StatusAccepted).JSON(verifyAnswer{Success: true})
+		limit = 0
 	}
 	done := events.Revision(0)
-	_, err = await(ctx, g, a, changed, pref.wait, func(s backup.State) (bool, error) {
+	cmd := backup.Verify{ID: b.ID, Project: b.Project, Pool: b.Pool}
+	_, err = perform(c, g, cmd, backup.Readable, limit, func(before, s backup.State) (bool, error) {
 		if s.Verified > before.Revision {
 			done = s.Verified
 		}
@@ -57,10 +36,14 @@ func (g *Gateway) verify(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if done == 0 {
+	if pref.said != "" {
+		c.Set("Preference-Applied", pref.said)
+	}
+	c.Set(fiber.HeaderLocation, "/api/v1/backups/"+b.ID)
+	if done == 0 || pref.async {
 		return c.Status(fiber.StatusAccepted).JSON(verifyAnswer{Success: true})
 	}
-	row, err := g.b.Catalog.Get(ctx, catalog.Get{ID: b.ID, Min: done})
+	row, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: b.ID, Min: done})
 	if err != nil {
 		return err
 	}

@@ -193,6 +193,30 @@ func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregat
 	}
 }
 
+// perform sends a command about something that exists, if may allows it, and waits
+// until over says that it is enough, or limit has passed.
+func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, may func(S) error, limit time.Duration, over func(before, now S) (bool, error)) (now S, err error) {
+	ctx, a := c.UserContext(), cmd.CommandRoute().About
+	release, err := g.wait()
+	if err != nil {
+		return now, err
+	}
+	defer release()
+	changed, stop := g.b.Watch(a)
+	defer stop()
+	before, err := fold[S](ctx, g, a)
+	if err == nil {
+		err = may(before)
+	}
+	if err == nil {
+		err = g.b.Send(ctx, cmd, cause(c))
+	}
+	if err != nil {
+		return before, err
+	}
+	return await(ctx, g, a, changed, limit, func(s S) (bool, error) { return over(before, s) })
+}
+
 // fold reads an aggregate.
 func fold[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate) (s S, err error) {
 	for env, err := range g.b.Log.Read(ctx, a, 0) {
@@ -256,26 +280,8 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 			return fault.Errorf(fault.Conflict, "The backup is being restored; it can be deleted when that has ended")
 		}
 	}
-	ctx, cmd := c.UserContext(), backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool}
-	a := cmd.CommandRoute().About
-	release, err := g.wait()
-	if err != nil {
-		return err
-	}
-	defer release()
-	changed, stop := g.b.Watch(a)
-	defer stop()
-	before, err := fold[backup.State](ctx, g, a)
-	if err != nil {
-		return err
-	}
-	if err := backup.Deletable(before); err != nil {
-		return err
-	}
-	if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
-		return err
-	}
-	state, err := await(ctx, g, a, changed, deleteWait, func(s backup.State) (bool, error) {
+	cmd := backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool}
+	state, err := perform(c, g, cmd, backup.Deletable, deleteWait, func(before, s backup.State) (bool, error) {
 		switch {
 		case s.Deleted:
 			return true, nil
@@ -290,7 +296,7 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 	if !state.Deleted {
 		return fault.Errorf(fault.Unavailable, "The deletion is queued; the worker of the pool %s has not done it yet", b.Pool)
 	}
-	if _, err := g.b.Catalog.Get(ctx, catalog.Get{ID: b.ID, Min: state.Revision}); fault.CodeOf(err) != fault.BackupNotFound {
+	if _, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: b.ID, Min: state.Revision}); fault.CodeOf(err) != fault.BackupNotFound {
 		return err
 	}
 	return c.JSON(struct {
