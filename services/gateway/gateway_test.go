@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -235,7 +236,6 @@ func TestErrorsAreJSON(t *testing.T) {
 	}{
 		{"GET", "/nonesuch", "", nil, 404, `"code":"not_found"`},
 		{"PUT", "/api/v1/backups", "", nil, 405, `"code":"method_not_allowed"`},
-		{"POST", "/api/v1/backups", strings.Repeat(" ", 1<<20+1), nil, 413, `"code":"too_large"`},
 		{"POST", "/api/v1/backups", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, `"code":"unsupported_media_type"`},
 		{"POST", "/api/v1/backups", `{"projectId":"p"}{}`, nil, 400, "one JSON object"},
 		{"POST", "/api/v1/backups", `{"projectId":"p","Encrypt":true,"x":1}`, nil, 400, "x"},
@@ -359,6 +359,27 @@ func TestRanges(t *testing.T) {
 	s.want(s.call("GET", path, "", "If-None-Match", tag), 304)
 	if a := s.want(s.call("GET", path, "", "Range", "bytes=5-", "If-Range", `"other"`), 200); len(a.body) != n {
 		t.Errorf("If-Range of another object: %d bytes", len(a.body))
+	}
+}
+
+// TestBodyThatIsTooLarge announces one and sends nothing of it: the answer comes at
+// once, and no reset of the connection can overtake it.
+func TestBodyThatIsTooLarge(t *testing.T) {
+	s := start(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /api/v1/backups HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", writer, 1<<20+1)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 413 || !strings.Contains(string(b), `"code":"too_large"`) || res.Header.Get("X-Request-Id") == "" {
+		t.Errorf("%d %s, %v", res.StatusCode, b, err)
 	}
 }
 
