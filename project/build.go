@@ -119,24 +119,30 @@ func (b *databaseBuild) sections(ctx context.Context, c client, conn *pgx.Conn) 
 			return nil, err
 		}
 	}
-	for _, section := range []string{"data", "post-data"} {
-		more, err := c.section(ctx, b.dump, b.d.t.Scratch, path, jobs, section)
-		if err != nil {
-			return nil, err
-		}
-		failed = append(failed, more...)
+	unfilled, err := b.load(ctx, c, path, jobs)
+	if err != nil {
+		return nil, err
+	}
+	unmade, err := c.section(ctx, b.dump, b.d.t.Scratch, path, jobs, "post-data")
+	if err != nil {
+		return nil, err
 	}
 	if err := b.analyze(ctx, conn, jobs); err != nil { // while the functions of indexes still find what they call
 		return nil, refused(err, "The restored database could not be analyzed")
 	}
-	return failed, b.reclaim(ctx, conn)
+	return slices.Concat(failed, unfilled, unmade), b.reclaim(ctx, conn)
 }
 
-// analyze gathers the statistics of all tables, several at a time, the largest
-// first.
+// sampled is how many rows of a table ANALYZE looks at with the usual statistics
+// target.
+const sampled = 30_000
+
+// analyze gathers the statistics of all tables, several at a time, first those where
+// most is to be read.
 func (b *databaseBuild) analyze(ctx context.Context, conn *pgx.Conn, jobs int) error {
 	rows, err := conn.Query(ctx, `SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_toast%' ORDER BY pg_table_size(c.oid) DESC`)
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_toast%'
+ ORDER BY pg_table_size(c.oid) * least(1, $1 / greatest(c.reltuples, 1)) DESC`, float32(sampled))
 	if err != nil {
 		return err
 	}

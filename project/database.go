@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
 )
 
 // DatabasePart is the database of a project, with the roles of its server.
@@ -87,7 +89,7 @@ func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, 
 }
 
 func (p *DatabasePart) pgDump(ctx context.Context, s *Session, w *archive.Writer, name string) error {
-	out, err := w.Pieces(archive.Entry{Name: "database/" + fileName(name) + ".dump", Mode: 0o755, ModTime: time.Now()})
+	out, err := w.Pieces(archive.Entry{Name: "database/" + fileName(name) + dumpSuffix, Mode: 0o755, ModTime: time.Now()})
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,11 @@ func (p *DatabasePart) pgDump(ctx context.Context, s *Session, w *archive.Writer
 	if p.LockTimeout > 0 {
 		args = append(args, "--lock-wait-timeout="+strconv.FormatInt(p.LockTimeout.Milliseconds(), 10))
 	}
-	if err := s.tool(ctx, out, "pg_dump", args...); err != nil {
+	join := func(stdout io.Reader) error {
+		_, err := pgcustom.Copy(out, stdout)
+		return err
+	}
+	if err := s.tool(ctx, join, "pg_dump", args...); err != nil {
 		return err
 	}
 	return out.Close()
@@ -117,29 +123,26 @@ const maxGlobals = 16 << 20
 // globals writes the roles. Without the right to read their passwords they come
 // without.
 func (*DatabasePart) globals(ctx context.Context, s *Session, w *archive.Writer, t *tally) error {
-	var b limited
-	err := s.tool(ctx, &b, "pg_dumpall", "--globals-only")
+	var roles []byte
+	read := func(stdout io.Reader) (err error) {
+		roles, err = io.ReadAll(io.LimitReader(stdout, maxGlobals+1))
+		if err == nil && len(roles) > maxGlobals {
+			err = fail(nil, "The roles of the server take more than %d MiB.", maxGlobals>>20)
+		}
+		return err
+	}
+	err := s.tool(ctx, read, "pg_dumpall", "--globals-only")
 	var e *Error
 	if errors.As(err, &e) && strings.Contains(e.Error(), "pg_authid") {
 		if err := t.note(passwordsMissing, "", "The passwords of roles could not be read; connect as a superuser to back them up."); err != nil {
 			return err
 		}
-		b = limited{}
-		err = s.tool(ctx, &b, "pg_dumpall", "--globals-only", "--no-role-passwords")
+		err = s.tool(ctx, read, "pg_dumpall", "--globals-only", "--no-role-passwords")
 	}
 	if err != nil {
 		return err
 	}
-	return addBytes(w, "database/globals.sql", 0o600, b.Bytes())
-}
-
-type limited struct{ bytes.Buffer }
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > maxGlobals {
-		return 0, fail(nil, "The roles of the server take more than %d MiB.", maxGlobals>>20)
-	}
-	return l.Buffer.Write(p)
+	return addBytes(w, "database/globals.sql", 0o600, roles)
 }
 
 // internal writes Supabase's second database, if there is one.

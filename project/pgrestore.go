@@ -28,11 +28,17 @@ type failure struct {
 }
 
 var (
-	tocLine   = regexp.MustCompile(`^(\d+); \d+ \d+ (.*)$`)
-	fromEntry = regexp.MustCompile(`^pg_restore: from TOC entry (\d+);`)
+	tocLine = regexp.MustCompile(`^(\d+); \d+ \d+ (.*)$`)
+
+	// The workers of pg_restore write these prefixes and what follows one by one, so
+	// that those of several may stand before a message, or none.
+	saidFirst = regexp.MustCompile(`^(?:pg_restore:| |error: |warning: )+`)
+	fromEntry = regexp.MustCompile(`^from TOC entry (\d+);`)
 	// These are errors of one entry; all others end pg_restore.
-	entryError = regexp.MustCompile(`^pg_restore: error: (?:could not execute query|COPY failed for table "[^"]*"|error returned by PQputCopy\w+|could not (?:create|write to|open) large object[^:]*): (.*)$`)
-	kinds      = []string{
+	entryError = regexp.MustCompile(`^(?:could not execute query|COPY failed for table "[^"]*"|error returned by PQputCopy\w+|could not (?:create|write to|open) large object[^:]*): (.*)$`)
+	noError    = regexp.MustCompile(`^(?:while [A-Z]|from TOC entry |errors ignored on restore)`)
+
+	kinds = []string{
 		"TABLE DATA", "TABLE ATTACH", "MATERIALIZED VIEW DATA", "MATERIALIZED VIEW", "SEQUENCE SET", "SEQUENCE OWNED BY", "ROW SECURITY", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "CHECK CONSTRAINT",
 		"FOREIGN DATA WRAPPER", "FOREIGN TABLE", "USER MAPPING", "PUBLICATION TABLES IN SCHEMA", "PUBLICATION TABLE", "DATABASE PROPERTIES", "BLOB METADATA", "LARGE OBJECT", "BLOBS",
 	}
@@ -86,12 +92,12 @@ func (c client) output(ctx context.Context, name string, args ...string) (string
 
 // restoreOptions are settings of the sessions of pg_restore. Nothing waits for the
 // disk until the swap, whose commit makes everything before it durable as well.
-const restoreOptions = "-c synchronous_commit=off -c maintenance_work_mem=128MB"
+const restoreOptions = "-c synchronous_commit=off"
 
 // restore runs pg_restore and returns the entries that failed, in the order in
 // which they did. An error means that it did not get to its end.
 func (c client) restore(ctx context.Context, dump string, args ...string) ([]failure, error) {
-	cmd, err := c.command(ctx, "pg_restore", append(append([]string{"--verbose"}, args...), dump)...)
+	cmd, err := c.command(ctx, "pg_restore", append(append([]string{"--verbose"}, args...), dump)...) // else it names no entries
 	if err != nil {
 		return nil, err
 	}
@@ -116,24 +122,27 @@ func (c client) restore(ctx context.Context, dump string, args ...string) ([]fai
 	return failures, nil
 }
 
-// readFailures reads what pg_restore says of its work. fatal is what ended it.
+// readFailures reads what pg_restore says of its work. fatal is what ended it. When
+// entries fail at the same time in several workers, the message of one may be told of
+// another; which ones have failed is certain.
 func readFailures(r io.Reader) (failures []failure, fatal string) {
 	seen := map[string]bool{}
-	current := ""
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
 		line = strings.TrimRight(line, "\n")
-		if m := fromEntry.FindStringSubmatch(line); m != nil {
-			current = m[1]
-		}
-		switch m := entryError.FindStringSubmatch(line); {
-		case m != nil && strings.Contains(m[1], "server closed the connection"), m != nil && strings.Contains(m[1], "terminating connection"):
+		prefix := saidFirst.FindString(line)
+		said := line[len(prefix):]
+		entry, failed := fromEntry.FindStringSubmatch(said), entryError.FindStringSubmatch(said)
+		switch {
+		case entry != nil && !seen[entry[1]]:
+			seen[entry[1]] = true
+			failures = append(failures, failure{id: entry[1]})
+		case failed != nil && (strings.Contains(failed[1], "server closed the connection") || strings.Contains(failed[1], "terminating connection")):
 			fatal = line
-		case m != nil && !seen[current]: // a second error of an entry says nothing new
-			seen[current] = true
-			failures = append(failures, failure{current, strings.TrimPrefix(strings.TrimSpace(m[1]), "ERROR:  ")})
-		case m == nil && strings.HasPrefix(line, "pg_restore: error: ") && fatal == "":
+		case failed != nil && len(failures) > 0 && failures[len(failures)-1].message == "": // a second error of an entry says nothing new
+			failures[len(failures)-1].message = strings.TrimPrefix(strings.TrimSpace(failed[1]), "ERROR:  ")
+		case failed == nil && fatal == "" && strings.Contains(prefix, "pg_restore:") && strings.HasSuffix(prefix, "error: ") && !noError.MatchString(said):
 			fatal = line
 		}
 		if err != nil {

@@ -4,14 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -113,11 +109,11 @@ func (d *databaseRestoration) Build(ctx context.Context, r *archive.Reader) erro
 		return err
 	}
 	for _, p := range d.pairs {
-		b := databaseBuild{d: d, a: a, pair: p, dump: filepath.Join(d.t.Scratch, fileName(p.source)+".dump")}
+		b := databaseBuild{d: d, a: a, pair: p, dump: filepath.Join(d.t.Scratch, fileName(p.source)+dumpSuffix)}
 		if err := b.run(ctx); err != nil {
 			return err
 		}
-		if err := os.Remove(b.dump); err != nil {
+		if err := os.Remove(b.dump); err != nil { // room for what comes next
 			return err
 		}
 	}
@@ -125,82 +121,6 @@ func (d *databaseRestoration) Build(ctx context.Context, r *archive.Reader) erro
 		return d.adopt(ctx, a)
 	}
 	return nil
-}
-
-const (
-	globalsFile     = "globals.sql"
-	fingerprintFile = "fingerprint.json"
-	keyFile         = "pgsodium_root.key"
-)
-
-// Spool writes what an archive has of the databases into files of a folder, made
-// anew, since pg_restore has to jump about in a dump. It returns the fingerprint when
-// every sum was right. A [Restoration] of the database that gets no reader builds
-// from these files; they lie in the Scratch of its Target.
-func Spool(r *archive.Reader, dir string) (prints []byte, err error) {
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
-		return nil, err
-	}
-	s := spooler{dir: dir}
-	defer func() { err = errors.Join(err, s.close()) }()
-	for {
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if e.Kind != archive.File {
-			continue
-		}
-		if err := s.write(e.Name, r); err != nil {
-			return nil, err
-		}
-	}
-	prints, err = os.ReadFile(filepath.Join(dir, fingerprintFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the part %s has no fingerprint", archive.ErrCorrupt, Database)
-	}
-	return prints, err
-}
-
-// spooler joins the pieces of streamed files.
-type spooler struct {
-	dir string
-	out *os.File
-	buf [256 << 10]byte
-}
-
-func (s *spooler) write(name string, r io.Reader) error {
-	dir, base := path.Split(strings.TrimPrefix(name, Database+"/"))
-	if dir != "" { // a piece
-		base = strings.TrimSuffix(dir, "/")
-	}
-	if base == "" || strings.Contains(base, "/") {
-		return fmt.Errorf("%w: %s in the part %s", archive.ErrUnsafe, name, Database)
-	}
-	if s.out == nil || filepath.Base(s.out.Name()) != base {
-		if err := s.close(); err != nil {
-			return err
-		}
-		out, err := os.OpenFile(filepath.Join(s.dir, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		s.out = out
-	}
-	_, err := io.CopyBuffer(onlyWriter{s.out}, onlyReader{r}, s.buf[:])
-	return err
-}
-
-func (s *spooler) close() error {
-	if s.out == nil {
-		return nil
-	}
-	err := s.out.Close()
-	s.out = nil
-	return err
 }
 
 // roles makes the roles that the server lacks.

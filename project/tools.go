@@ -78,9 +78,9 @@ func (c client) command(ctx context.Context, name string, args ...string) (*exec
 	return cmd, nil
 }
 
-// tool runs a client tool against the session's database and gives its output to
-// out.
-func (s *Session) tool(ctx context.Context, out io.Writer, name string, args ...string) error {
+// tool runs a client tool against the session's database and lets take read its
+// output. When the tool fails, what it says is the error.
+func (s *Session) tool(ctx context.Context, take func(stdout io.Reader) error, name string, args ...string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd, err := s.client().command(ctx, name, args...)
@@ -96,25 +96,20 @@ func (s *Session) tool(ctx context.Context, out io.Writer, name string, args ...
 	if err := cmd.Start(); err != nil {
 		return fail(err, "%s cannot be started.", name)
 	}
-	_, copyErr := io.CopyBuffer(onlyWriter{out}, onlyReader{stdout}, make([]byte, 256<<10))
-	if copyErr != nil {
+	takeErr := take(stdout)
+	cutOff := errors.Is(takeErr, io.ErrUnexpectedEOF)
+	if takeErr != nil && !cutOff {
 		cancel() // lets a tool end that nobody reads any more
 	}
 	err = cmd.Wait()
-	if copyErr != nil {
-		return copyErr
-	}
-	if err != nil {
+	switch {
+	case takeErr != nil && !cutOff:
+		return takeErr
+	case err != nil:
 		return toolError(name, err, stderr.String())
 	}
-	return nil
+	return takeErr
 }
-
-// These keep io.CopyBuffer from choosing smaller buffers of its own.
-type (
-	onlyWriter struct{ io.Writer }
-	onlyReader struct{ io.Reader }
-)
 
 // withoutPassword takes the password out of a URL, which everybody can see on a
 // command line.

@@ -1,0 +1,188 @@
+package project
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
+)
+
+// load fills the tables of a dump, several at a time, and then lets pg_restore do
+// the rest of the data: sequences, large objects. It returns what failed, after all
+// was tried again with a search_path.
+//
+// The rows go straight from the file to COPY: pg_restore would hand them on in twice
+// the steps. A table that the dump has made is filled frozen: its pages need no
+// second writing by the first reader or by the vacuum, and index-only scans work at
+// once.
+func (b *databaseBuild) load(ctx context.Context, c client, path string, jobs int) ([]failure, error) {
+	tables, err := b.tables()
+	if err != nil {
+		return nil, err
+	}
+	failed, err := b.loadTables(ctx, tables, jobs)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := b.except(tables)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(rest) //nolint:errcheck // in the scratch folder, which is removed
+	more, err := c.restore(ctx, b.dump, "--section=data", "--jobs="+strconv.Itoa(jobs), "--use-list="+rest)
+	if failed = append(failed, more...); err != nil || len(failed) == 0 {
+		return failed, err
+	}
+	return c.again(ctx, b.dump, b.d.t.Scratch, path, failed)
+}
+
+// tables returns where which rows are; nothing if the dump is of a version whose
+// rows only pg_restore knows to find.
+func (b *databaseBuild) tables() (d pgcustom.Dump, err error) {
+	raw, err := os.ReadFile(b.dump + tablesSuffix)
+	if errors.Is(err, os.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	return d, json.Unmarshal(raw, &d)
+}
+
+// except writes a list for pg_restore with all entries but the rows of tables.
+func (b *databaseBuild) except(d pgcustom.Dump) (name string, err error) {
+	loaded := map[string]bool{}
+	for _, t := range d.Tables {
+		loaded[strconv.Itoa(t.ID)] = true
+	}
+	list, err := os.CreateTemp(b.d.t.Scratch, "list")
+	if err != nil {
+		return "", err
+	}
+	for _, e := range b.toc {
+		if !loaded[e.id] {
+			_, werr := fmt.Fprintf(list, "%s; 0 0\n", e.id)
+			err = errors.Join(err, werr)
+		}
+	}
+	return list.Name(), errors.Join(err, list.Close())
+}
+
+// loadTables fills tables, the largest first, so that no connection is left alone
+// with it at the end, and returns those that the server refused.
+func (b *databaseBuild) loadTables(ctx context.Context, d pgcustom.Dump, jobs int) ([]failure, error) {
+	dump, err := os.Open(b.dump)
+	if err != nil {
+		return nil, err
+	}
+	defer dump.Close() //nolint:errcheck // was only read
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	slices.SortStableFunc(d.Tables, func(a, b pgcustom.Table) int { return cmp.Compare(b.Size, a.Size) })
+	work := make(chan pgcustom.Table, len(d.Tables))
+	for _, t := range d.Tables {
+		work <- t
+	}
+	close(work)
+	type result struct {
+		failed []failure
+		err    error
+	}
+	results := make(chan result)
+	jobs = min(jobs, len(d.Tables))
+	for range jobs {
+		go func() {
+			l := loader{url: b.a.on(b.pair.fresh), dump: dump}
+			failed, err := l.run(ctx, d.Encoding, work)
+			results <- result{failed, err}
+		}()
+	}
+	var all []failure
+	for range jobs {
+		r := <-results
+		all = append(all, r.failed...)
+		if r.err != nil {
+			cancel() // of no use any more
+			if err == nil {
+				err = r.err
+			}
+		}
+	}
+	return all, err
+}
+
+// loader is one connection that fills tables.
+type loader struct {
+	url  string
+	dump io.ReaderAt
+	conn *pgx.Conn
+}
+
+// loaderSettings are those of pg_restore's sessions, and restoreOptions.
+const loaderSettings = `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET standard_conforming_strings = on;
+SET check_function_bodies = false; SET xmloption = content; SET client_min_messages = warning; SET row_security = off; SET synchronous_commit = off; SET search_path = '';`
+
+func (l *loader) run(ctx context.Context, encoding string, work <-chan pgcustom.Table) (failed []failure, err error) {
+	conf, err := pgx.ParseConfig(l.url)
+	if err != nil {
+		return nil, err
+	}
+	conf.RuntimeParams["application_name"] = appName
+	if l.conn, err = pgx.ConnectConfig(ctx, conf); err != nil {
+		return nil, connectError(conf, err)
+	}
+	defer l.conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	if err := l.exec(ctx, loaderSettings+encoding); err != nil {
+		return nil, wrapSQL(err)
+	}
+	for t := range work {
+		err := l.fill(ctx, t)
+		var pg *pgconn.PgError
+		switch {
+		case errors.As(err, &pg) && !l.conn.IsClosed():
+			failed = append(failed, failure{strconv.Itoa(t.ID), pg.Message})
+		case err != nil && ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			return nil, refused(err, "The rows of "+t.Schema+"."+t.Name+" could not be restored")
+		}
+	}
+	return failed, nil
+}
+
+// fill gives a table its rows, all or none.
+func (l *loader) fill(ctx context.Context, t pgcustom.Table) error {
+	if t.Empty() {
+		return nil // truncating thousands of partitions takes long
+	}
+	if err := l.exec(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	statement := t.Copy
+	if t.Made {
+		// A table may only be filled frozen in the transaction that has emptied it.
+		if err := l.exec(ctx, "TRUNCATE ONLY "+quote(t.Schema, t.Name)); err != nil {
+			return errors.Join(err, l.exec(ctx, "ROLLBACK"))
+		}
+		statement += " WITH (FREEZE)"
+	}
+	if _, err := l.conn.PgConn().CopyFrom(ctx, t.Rows(l.dump), statement); err != nil {
+		return errors.Join(err, l.exec(ctx, "ROLLBACK"))
+	}
+	return l.exec(ctx, "COMMIT")
+}
+
+func (l *loader) exec(ctx context.Context, statements string) error {
+	_, err := l.conn.PgConn().Exec(ctx, statements).ReadAll()
+	return err
+}
