@@ -1,14 +1,15 @@
 package archive
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"runtime"
 	"slices"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/holdfast-dev/holdfast/archive/internal/inflate"
 )
 
 // inflater decompresses members side by side that say how long they are. Its
@@ -26,7 +27,8 @@ type inflated struct {
 	err   error
 	last  bool          // it could not be read
 	ready chan struct{} // gets a value when out and err are set
-	zr    *gzip.Reader
+
+	decoder inflate.Decoder
 }
 
 func newInflater() *inflater {
@@ -51,7 +53,7 @@ func (f *inflater) fill(s *stream) {
 		x := f.spare[len(f.spare)-1]
 		f.spare, f.queue = f.spare[:len(f.spare)-1], append(f.queue, x)
 		x.start, x.out, x.err = s.src.n-int64(s.r.Buffered()), x.out[:0], nil
-		if length < len(gzipHeader)+10 || length > maxMember {
+		if length < len(gzipHeader)+2+gzipTail || length > maxMember {
 			x.fail(fmt.Errorf("%w: a member says that it has %d bytes", ErrCorrupt, length))
 			return
 		}
@@ -81,35 +83,31 @@ func (x *inflated) fail(err error) {
 	x.ready <- struct{}{}
 }
 
-// inflate decompresses one member and checks its sum.
-func (x *inflated) inflate() (err error) {
-	src := bytes.NewReader(x.in)
-	if x.zr == nil {
-		x.zr, err = gzip.NewReader(src)
-	} else {
-		err = x.zr.Reset(src)
+// inflate decompresses one member, whose head was parsed, and checks its sum.
+func (x *inflated) inflate() error {
+	if x.out == nil {
+		x.out = make([]byte, memberSize+inflate.Slack)
 	}
-	if err != nil {
+	body := x.in[len(gzipHeader):]
+	n, used, err := x.decoder.Decode(x.out[:cap(x.out)], body)
+	x.out = x.out[:n]
+	tail := body[used:]
+	switch {
+	case errors.Is(err, inflate.ErrRoom), n > memberSize:
+		x.out = x.out[:0]
+		return fmt.Errorf("%w: a member holds more than %d bytes", ErrCorrupt, memberSize)
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case len(tail) != gzipTail:
+		return fmt.Errorf("%w: a member is not as long as it says", ErrCorrupt)
+	case binary.LittleEndian.Uint32(tail) != crc32.ChecksumIEEE(x.out) || binary.LittleEndian.Uint32(tail[4:]) != uint32(n):
+		return fmt.Errorf("%w: the sum of a member is wrong", ErrCorrupt)
 	}
-	x.zr.Multistream(false)
-	for {
-		x.out = slices.Grow(x.out, min(64<<10, memberSize+1-len(x.out)))
-		n, err := x.zr.Read(x.out[len(x.out):cap(x.out)])
-		x.out = x.out[:len(x.out)+n]
-		switch {
-		case len(x.out) > memberSize:
-			x.out = x.out[:0]
-			return fmt.Errorf("%w: a member holds more than %d bytes", ErrCorrupt, memberSize)
-		case errors.Is(err, io.EOF) && src.Len() > 0:
-			return fmt.Errorf("%w: a member is shorter than it says", ErrCorrupt)
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-	}
+	return nil
 }
+
+// gzipTail is the length of the sum and the size behind a member.
+const gzipTail = 8
 
 // next returns the oldest member, decompressed, or nil if there is none.
 func (f *inflater) next(s *stream) *inflated {
