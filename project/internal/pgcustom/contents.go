@@ -42,7 +42,7 @@ func (c *copier) head() (known bool, err error) {
 
 // contents copies the table of contents.
 func (c *copier) contents() (*Dump, error) {
-	c.chunk = make([]byte, 0, chunkSize)
+	c.chunk = make([]byte, intBytes, chunkSize)
 	for range 7 { // the time
 		if _, err := c.int(); err != nil {
 			return nil, err

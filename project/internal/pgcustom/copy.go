@@ -42,7 +42,7 @@ type Table struct {
 }
 
 const (
-	chunkSize  = 64 << 10 // what rows are joined to; a larger row is a chunk alone
+	chunkSize  = 64 << 10 // what rows are joined to, with the length; a larger row is a chunk alone
 	bufferSize = 256 << 10
 	intBytes   = 5 // a sign and four bytes, the lowest first
 
@@ -78,7 +78,7 @@ type copier struct {
 	offsetBytes int // of an offset in the table of contents
 	relkind     bool
 	tables      map[int]*Table // by the id of their rows
-	chunk       []byte
+	chunk       []byte         // begins with room for its length
 }
 
 func (c *copier) run() (*Dump, error) {
@@ -142,35 +142,66 @@ func (c *copier) block(kind byte, d *Dump) error {
 // they had.
 func (c *copier) chunks() (total int64, err error) {
 	for {
-		n, err := c.length()
+		n, err := c.buffered()
 		if err != nil {
 			return 0, err
 		}
-		if len(c.chunk)+n > chunkSize || n == 0 {
+		total += n
+		size, err := c.length()
+		if err != nil {
+			return 0, err
+		}
+		if !c.fits(size) || size == 0 {
 			if err := c.join(); err != nil {
 				return 0, err
 			}
 		}
-		if n == 0 {
+		if size == 0 {
 			return total, c.write(make([]byte, intBytes))
 		}
-		total += int64(n)
-		if n <= chunkSize {
+		total += int64(size)
+		if c.fits(size) {
 			at := len(c.chunk)
-			c.chunk = c.chunk[:at+n]
-			if _, err := io.ReadFull(c.in, c.chunk[at:]); err != nil {
-				return 0, err
-			}
-			continue
+			c.chunk = c.chunk[:at+size]
+			_, err = io.ReadFull(c.in, c.chunk[at:])
+		} else {
+			err = errors.Join(c.write(appendInt(nil, size)), c.copyN(size))
 		}
-		if err := c.write(appendInt(nil, n)); err != nil {
-			return 0, err
-		}
-		if err := c.copyN(n); err != nil {
+		if err != nil {
 			return 0, err
 		}
 	}
 }
+
+// buffered joins the chunks that lie in the buffer of the input whole, and returns
+// how many bytes they had.
+func (c *copier) buffered() (total int64, err error) {
+	b, err := c.in.Peek(c.in.Buffered())
+	if err != nil {
+		return 0, err
+	}
+	at := 0
+	for len(b)-at >= intBytes {
+		n := parseInt(b[at:])
+		if n <= 0 || n > len(b)-at-intBytes || intBytes+n > chunkSize {
+			break // for the others to see
+		}
+		if !c.fits(n) {
+			if err := c.join(); err != nil {
+				return 0, err
+			}
+		}
+		at += intBytes
+		c.chunk = append(c.chunk, b[at:at+n]...)
+		at += n
+		total += int64(n)
+	}
+	_, err = c.in.Discard(at)
+	return total, err
+}
+
+// fits reports whether there is room for n bytes more in the chunk.
+func (c *copier) fits(n int) bool { return len(c.chunk)+n <= chunkSize }
 
 // length reads the length of a chunk and does not write it.
 func (c *copier) length() (int, error) {
@@ -188,11 +219,17 @@ func (c *copier) length() (int, error) {
 
 // join writes what was joined.
 func (c *copier) join() error {
-	if len(c.chunk) == 0 {
+	n := len(c.chunk) - intBytes
+	if n == 0 {
 		return nil
 	}
-	err := errors.Join(c.write(appendInt(nil, len(c.chunk))), c.write(c.chunk))
-	c.chunk = c.chunk[:0]
+	appendInt(c.chunk[:0], n)
+	if err := c.flush(); err != nil {
+		return err
+	}
+	_, err := c.out.Write(c.chunk)
+	c.written += int64(len(c.chunk))
+	c.chunk = c.chunk[:intBytes]
 	return err
 }
 
