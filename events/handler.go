@@ -55,10 +55,10 @@ type Route struct {
 	About   Aggregate // what the command is about; a poisoned command is rejected there
 }
 
-// Progress is how far a running backup has come. It is not history: only the
-// newest one is kept, for an hour.
+// Progress is how far a running backup or restore has come. It is not history: only
+// the newest one is kept, for an hour.
 type Progress struct {
-	Phase   string `json:"phase"`   // the part that is being read, "upload" or "verify"
-	Bytes   int64  `json:"bytes"`   // read from the project so far
-	Entries int64  `json:"entries"` // written to the archive so far
+	Phase   string `json:"phase"`   // the part that is worked on, or for example "upload", "safety backup" or "swap"
+	Bytes   int64  `json:"bytes"`   // of a backup, read from the project so far; of a restore, read from the archive
+	Entries int64  `json:"entries"` // of a backup, written to the archive so far
 }

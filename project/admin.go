@@ -96,6 +96,26 @@ func (a *admin) sessions(ctx context.Context, database string) (n int, err error
 	return n, wrapSQL(err)
 }
 
+// Building reports whether the server works just now on a database that the restore
+// builds. A server that does not answer within 20 seconds does not.
+func (t Target) Building(ctx context.Context) bool {
+	if t.Server == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	a, err := openAdmin(ctx, t.Server)
+	if err != nil {
+		return false
+	}
+	defer a.close() //nolint:errcheck // it only read
+	// A session that waits for its client or for a lock does not work.
+	var yes bool
+	err = a.conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname IN ($1, $2) AND state = 'active' AND coalesce(wait_event_type, '') NOT IN ('Client', 'Lock'))`,
+		t.fresh(false), t.fresh(true)).Scan(&yes)
+	return err == nil && yes
+}
+
 // rename is one step of a swap: from takes the name to.
 type rename struct{ from, to string }
 

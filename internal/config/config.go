@@ -62,8 +62,9 @@ type Backup struct {
 
 // Restore shapes the worker of restores.
 type Restore struct {
-	Slots   int           `yaml:"slots"`
-	KeepOld time.Duration `yaml:"keep_old"` // how long what was replaced is kept
+	Slots        int           `yaml:"slots"`
+	KeepOld      time.Duration `yaml:"keep_old"`      // how long what was replaced is kept
+	StallTimeout time.Duration `yaml:"stall_timeout"` // a restore in which nothing moves for so long fails
 }
 
 // Project says where the parts of a project are.
@@ -140,7 +141,7 @@ func Default() Config {
 	c := Config{
 		DataDir: "./holdfast-data", Services: []string{Gateway, Worker, Restorer, Catalog}, Pool: "default", MinFree: 1 << 30,
 		Backup:  Backup{Slots: 1, AckWait: 30 * time.Second, StallTimeout: 10 * time.Minute, LockTimeout: time.Minute},
-		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour},
+		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour, StallTimeout: 30 * time.Minute},
 	}
 	c.HTTP.Listen, c.HTTP.MaxWait, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1, "local"
 	return c

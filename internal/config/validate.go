@@ -69,7 +69,10 @@ func (f *file) validateWorker(c *Config) {
 	if c.Backup.Slots < 1 {
 		f.about("$.backup.slots", "must be at least 1")
 	}
-	for path, d := range map[string]time.Duration{"$.backup.ack_wait": c.Backup.AckWait, "$.backup.stall_timeout": c.Backup.StallTimeout, "$.backup.lock_timeout": c.Backup.LockTimeout} {
+	for path, d := range map[string]time.Duration{
+		"$.backup.ack_wait": c.Backup.AckWait, "$.backup.stall_timeout": c.Backup.StallTimeout, "$.backup.lock_timeout": c.Backup.LockTimeout,
+		"$.restore.stall_timeout": c.Restore.StallTimeout,
+	} {
 		if d < time.Second {
 			f.about(path, "must be at least 1s")
 		}

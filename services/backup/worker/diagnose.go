@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/guard"
 	"github.com/holdfast-dev/holdfast/project"
 )
 
@@ -25,16 +26,13 @@ func (*attempt) misfit(format string, args ...any) error {
 	return &misfitError{fmt.Sprintf(format, args...)}
 }
 
-// errStalled is the cause with which the watchdog ends an attempt.
-var errStalled = errors.New("stalled")
-
 // diagnose makes a fact for people out of an error.
 func diagnose(err error) events.BackupFailed {
 	var store *storeError
 	var misfit *misfitError
 	var source *project.Error
 	switch {
-	case errors.Is(err, errStalled):
+	case errors.Is(err, guard.ErrStalled):
 		return events.BackupFailed{Reason: events.ReasonStalled, Retryable: true, Message: sentence(err.Error())}
 	case errors.As(err, &store):
 		return diagnoseStore(store.err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -54,27 +53,6 @@ func (at *attempt) run(ctx context.Context) error {
 	}
 	at.l.Error("attempt failed", took, zap.Error(err))
 	return at.fail(ctx, err)
-}
-
-// guarded does the work while it watches whether another attempt takes over.
-func (at *attempt) guarded(ctx context.Context) (err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		at.watch(ctx, cancel)
-	}()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			err = cause
-		}
-		cancel(nil)
-		<-watching
-	}()
-	return at.do(ctx)
 }
 
 // do goes through the stages.
@@ -142,7 +120,7 @@ func (at *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	if at.state.Request.Safety && !at.state.Done(restore.Safe) {
-		at.pulse.phase("safety backup")
+		at.pulse.alone("safety backup") // which has its own watch
 		if err := at.safety(ctx); err != nil {
 			return err
 		}
@@ -150,7 +128,7 @@ func (at *attempt) prepare(ctx context.Context) error {
 	if err := at.stage(ctx, restore.Safe); err != nil {
 		return err
 	}
-	at.pulse.phase("swap")
+	at.pulse.alone("swap")
 	if err := at.project.Hooks.run(ctx, before, at.a); err != nil {
 		_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again
 		return misfit("The command restore.before failed, so nothing was changed: %v", err)
@@ -194,7 +172,11 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 			e.State, e.Retryable = r.state, false
 		}
 	}
-	if e.State == restore.Unchanged {
+	switch {
+	case e.State != restore.Unchanged:
+	case e.Reason == events.ReasonStalled:
+		at.discardSoon(ctx)
+	default:
 		at.discard(ctx)
 	}
 	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
@@ -230,7 +212,7 @@ func (r *rolledBackError) Unwrap() error { return r.error }
 
 // swap puts part after part in its place. When one cannot be, all of them go back.
 func (at *attempt) swap(ctx context.Context) error {
-	at.pulse.phase("swap")
+	at.pulse.alone("swap")
 	for _, p := range at.parts() {
 		var err error
 		for try := range swapTries {
@@ -278,6 +260,24 @@ func (at *attempt) turnBack(ctx context.Context, cause error) error {
 	_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again; the failure is recorded anyway
 	return &rolledBackError{cause, state}
 }
+
+// discardSoon discards, but does not wait for ever: a file system that hangs is why a
+// restore fails, and that has to be recorded.
+func (at *attempt) discardSoon(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		at.discard(ctx)
+	}()
+	select {
+	case <-done:
+	case <-time.After(discardTime):
+		at.l.Warn("left behind: it takes too long to remove what was built")
+	}
+}
+
+// discardTime is enough for hundreds of thousands of files.
+const discardTime = time.Minute
 
 // discard removes what was built and not swapped. What cannot be removed only
 // takes room.

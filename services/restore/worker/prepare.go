@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/internal/guard"
 	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/restore"
@@ -42,6 +43,7 @@ func (at *attempt) open(ctx context.Context) error {
 		return at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
 	})
 	at.source = src
+	at.pulse.source.Store(src)
 	plain, size := io.ReaderAt(src), c.Size
 	if c.Encrypted {
 		if plain, size, err = age.DecryptReaderAt(src, c.Size, at.w.cfg.Identities...); err != nil {
@@ -233,6 +235,8 @@ func diagnose(err error) events.RestoreFailed {
 	var arch *archiveError
 	var source *project.Error
 	switch {
+	case errors.Is(err, guard.ErrStalled): // what hangs may still write when it wakes up: another attempt must not be in its way
+		return events.RestoreFailed{Reason: events.ReasonStalled, Message: "The restore stalled, so nothing was changed: " + strings.TrimPrefix(err.Error(), guard.ErrStalled.Error()+": ")}
 	case errors.As(err, &refused):
 		return events.RestoreFailed{Reason: events.ReasonRefused, Message: strings.TrimSuffix(refused.sentence, ".")}
 	case errors.As(err, &fit):

@@ -6,45 +6,70 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/guard"
+	"github.com/holdfast-dev/holdfast/project"
 )
 
-// pulse shows what an attempt is at.
-type pulse struct{ name atomic.Pointer[string] }
+// pulse shows whether an attempt still moves.
+type pulse struct {
+	name   atomic.Pointer[string]
+	source atomic.Pointer[source]
+	busy   atomic.Bool // something goes on that has a time limit of its own and shows no progress
+}
 
 func (p *pulse) phase(name string) { p.name.Store(&name) }
 
-const (
-	tick       = time.Second     // progress is published so often
-	fenceCheck = 5 * time.Second // so soon a fenced attempt stops
-)
+// alone says that what follows has its own time limits.
+func (p *pulse) alone(name string) {
+	p.busy.Store(true)
+	p.phase(name)
+}
 
-// watch publishes progress until ctx ends, which it brings about when another
-// attempt has taken over.
-func (at *attempt) watch(ctx context.Context, end context.CancelCauseFunc) {
-	attempt := at.state.Attempt
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	checked := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		if n := at.pulse.name.Load(); n != nil && at.w.cfg.Report != nil {
-			at.w.cfg.Report(at.a, events.Progress{Phase: *n})
-		}
-		if time.Since(checked) > fenceCheck {
-			checked = time.Now()
-			s, err := at.w.state(ctx, at.a)
-			if err == nil {
-				err = s.Mine(attempt)
-			}
-			if errors.Is(err, events.ErrFenced) {
-				end(events.ErrFenced)
-				return
-			}
-		}
+// progress returns how far the attempt is.
+func (p *pulse) progress() (out events.Progress) {
+	if n := p.name.Load(); n != nil {
+		out.Phase = *n
 	}
+	if s := p.source.Load(); s != nil {
+		out.Bytes = s.read.Load()
+	}
+	return out
+}
+
+// askAfter is how long nothing has moved before the server is asked what it does.
+const askAfter = 5 * time.Second
+
+// guarded restores, publishes progress and ends the attempt when nothing moves any
+// more or another one has taken over. An index may be built for hours: as long as the
+// server works on it, something moves.
+func (at *attempt) guarded(ctx context.Context) error {
+	last, moved, attempt := events.Progress{}, time.Now(), at.state.Attempt
+	building := at.target(project.Database, archive.Part{}, nil).Building
+	_, err := guard.Run(ctx, guard.Watch{
+		Stall: at.w.cfg.StallTimeout,
+		Look: func(ctx context.Context) (string, bool) {
+			now := at.pulse.progress()
+			moves := now != last || at.pulse.busy.Load()
+			if !moves && time.Since(moved) > askAfter {
+				moves = building(ctx)
+			}
+			if moves {
+				last, moved = now, time.Now()
+			}
+			if at.w.cfg.Report != nil {
+				at.w.cfg.Report(at.a, now)
+			}
+			return now.Phase, moves
+		},
+		Fenced: func(ctx context.Context) error {
+			s, err := at.w.state(ctx, at.a)
+			if err == nil && errors.Is(s.Mine(attempt), events.ErrFenced) {
+				return events.ErrFenced
+			}
+			return nil
+		},
+	}, func(ctx context.Context) (struct{}, error) { return struct{}{}, at.do(ctx) })
+	return err
 }

@@ -32,6 +32,8 @@ type Config struct {
 	Identities []age.Identity // that read encrypted archives
 	Dir        string         // for what must lie in files, and for lists of warnings; made
 	KeepOld    time.Duration  // how long what was replaced is kept
+
+	StallTimeout time.Duration // a restore in which nothing moves for so long fails, as long as nothing in use was touched
 	// Fetch reads a range of an archive that workers of a pool can reach.
 	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	// Send sends a command: for the backup of what is replaced.
