@@ -197,3 +197,18 @@ func sh(t testing.TB, dir, script string) string {
 	}
 	return string(out)
 }
+
+// metrics returns what the daemon tells Prometheus.
+func (d *daemon) metrics() string {
+	d.t.Helper()
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", d.port))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b)
+}

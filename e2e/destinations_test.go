@@ -181,25 +181,13 @@ func TestDamageIsSeen(t *testing.T) {
 		d.want(d.call("POST", "/backups/"+ids[i]+"/verify", ""), 200, `"success":true`, want)
 		d.want(d.call("GET", "/backups/"+ids[i], ""), 200, want)
 	}
-	metrics := func() string {
-		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", d.port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	if !strings.Contains(metrics(), `holdfast_verification_failed{project="p"} 2`) {
-		t.Errorf("metrics: %s", metrics())
+	if !strings.Contains(d.metrics(), `holdfast_verification_failed{project="p"} 2`) {
+		t.Errorf("metrics: %s", d.metrics())
 	}
 	d.want(d.call("POST", "/backups/"+ids[2]+"/verify", "", "Prefer", "respond-async"), 202, `{"success":true}`)
 	d.want(d.call("DELETE", "/backups/"+ids[0], ""), 200)
-	if !strings.Contains(metrics(), `holdfast_verification_failed{project="p"} 1`) {
-		t.Errorf("metrics after the deletion: %s", metrics())
+	if !strings.Contains(d.metrics(), `holdfast_verification_failed{project="p"} 1`) {
+		t.Errorf("metrics after the deletion: %s", d.metrics())
 	}
 	d.want(d.call("POST", "/backups/"+ids[0]+"/verify", ""), 404)
 }

@@ -148,6 +148,9 @@ func TestRestore(t *testing.T) {
 			if got := sh(t, src.Dir, "cat volumes/functions/hello/index.ts; cat .env.functions"); !strings.Contains(got, "zod") || !strings.Contains(got, "LOST=1") {
 				t.Errorf("functions: %s", got)
 			}
+			if m := d.metrics(); !strings.Contains(m, `holdfast_restores{project="p",status="completed"} 2`) || !strings.Contains(m, `holdfast_last_restore_timestamp_seconds{project="p",status="completed"} 1.`) {
+				t.Errorf("metrics: %s", m)
+			}
 		})
 	}
 }

@@ -63,7 +63,7 @@ func TestBuilding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer holder.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // of a test
+	defer holder.Close(context.WithoutCancel(t.Context()))
 	if _, err := holder.Exec(t.Context(), "BEGIN; LOCK TABLE t"); err != nil {
 		t.Fatal(err)
 	}

@@ -180,6 +180,7 @@ type Monitor struct {
 	Durations []Durations          `json:"durations"`
 	Success   map[string]time.Time `json:"success"` // the end of the last completed backup, by project
 	Damaged   map[string]int64     `json:"damaged"` // backups whose last verification failed, by project
+	Restores  []Restored           `json:"restores"`
 	Revision  events.Revision      `json:"revision"`
 	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log
 }
@@ -191,6 +192,14 @@ type Group struct {
 	Type        string `json:"type"`
 	Destination string `json:"destination"`
 	Total
+}
+
+// Restored counts the restores into a project that are alike, without dry runs.
+type Restored struct {
+	Project string    `json:"project"`
+	Status  Status    `json:"status"`
+	Count   int64     `json:"count"`
+	Ended   time.Time `json:"ended,omitzero"` // the last one
 }
 
 // Durations counts the completed backups of a type by how long they took.

@@ -29,6 +29,8 @@ var (
 	descRevision = prometheus.NewDesc("holdfast_projection_revision", "The newest event that the catalog knows.", nil, nil)
 	descSuccess  = prometheus.NewDesc("holdfast_last_success_timestamp_seconds", "When the last backup of a project completed.", []string{"project"}, nil)
 	descDamaged  = prometheus.NewDesc("holdfast_verification_failed", "Backups whose last verification failed.", []string{"project"}, nil)
+	descRestores = prometheus.NewDesc("holdfast_restores", "Restores into a project, without dry runs.", []string{"project", "status"}, nil)
+	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
@@ -45,7 +47,7 @@ func (m *metrics) handler() fiber.Handler {
 
 // Describe implements prometheus.Collector.
 func (*metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descUp} {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descUp} {
 		out <- d
 	}
 }
@@ -80,6 +82,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for project, at := range f.Success {
 		gauge(descSuccess, float64(at.Unix()), project)
+	}
+	for _, r := range f.Restores {
+		gauge(descRestores, float64(r.Count), r.Project, string(r.Status))
+		if !r.Ended.IsZero() {
+			gauge(descRestored, float64(r.Ended.Unix()), r.Project, string(r.Status))
+		}
 	}
 	for _, d := range f.Durations {
 		buckets := map[float64]uint64{}

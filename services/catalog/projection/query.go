@@ -204,7 +204,7 @@ func (p *Projection) Projects(ctx context.Context, q catalog.Projects) ([]catalo
 
 // Figures implements [catalog.Reader].
 func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Monitor, error) {
-	m := catalog.Monitor{Backups: []catalog.Group{}, Success: map[string]time.Time{}, Damaged: map[string]int64{}}
+	m := catalog.Monitor{Backups: []catalog.Group{}, Success: map[string]time.Time{}, Damaged: map[string]int64{}, Restores: []catalog.Restored{}}
 	db, err := p.at(ctx, 0)
 	if err != nil {
 		return m, err
@@ -223,6 +223,9 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 	}
 	if err := errors.Join(rs.Err(), byProject(ctx, db, "SELECT project, count FROM damaged", func(project string, n int64) { m.Damaged[project] = n }),
 		byProject(ctx, db, "SELECT project, at FROM success", func(project string, at int64) { m.Success[project] = time.Unix(0, at).UTC() })); err != nil {
+		return m, err
+	}
+	if m.Restores, err = countRestores(ctx, db); err != nil {
 		return m, err
 	}
 	if state, err := p.feed.State(ctx); err == nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
@@ -108,5 +109,28 @@ func restoresOf(ctx context.Context, db *sql.DB, backup string) (out []catalog.R
 		}
 	}
 	slices.SortFunc(out, func(a, b catalog.Restore) int { return a.Created.Compare(b.Created) })
+	return out, rs.Err()
+}
+
+// countRestores counts restores by project and status, without dry runs.
+func countRestores(ctx context.Context, db *sql.DB) ([]catalog.Restored, error) {
+	rs, err := db.QueryContext(ctx, `SELECT doc ->> 'project', doc ->> 'status', count(*), coalesce(max(unixepoch(doc ->> 'ended')), 0) FROM restores
+ WHERE doc ->> 'dry_run' IS NULL GROUP BY 1, 2 ORDER BY 1, 2`)
+	if err != nil {
+		return nil, err
+	}
+	defer rs.Close() //nolint:errcheck // read only
+	out := []catalog.Restored{}
+	for rs.Next() {
+		var r catalog.Restored
+		var ended int64
+		if err := rs.Scan(&r.Project, &r.Status, &r.Count, &ended); err != nil {
+			return nil, err
+		}
+		if ended > 0 {
+			r.Ended = time.Unix(ended, 0).UTC()
+		}
+		out = append(out, r)
+	}
 	return out, rs.Err()
 }

@@ -65,6 +65,15 @@ func TestARestoresLife(t *testing.T) {
 	if err != nil || len(b.Restores) != 2 || b.Restores[0].ID != "restore-a" || b.Restores[1].State != "unchanged" || b.Restores[1].Error != "No." {
 		t.Errorf("restores of the backup: %+v, %v", b.Restores, err)
 	}
+	m, err := p.Figures(t.Context(), catalog.Figures{})
+	if err != nil || len(m.Restores) != 2 || m.Restores[0].Status != catalog.Completed || m.Restores[1].Status != catalog.Failed {
+		t.Fatalf("figures %+v, %v", m.Restores, err)
+	}
+	for i, ended := range []time.Time{b.Restores[0].Ended, b.Restores[1].Ended} {
+		if r := m.Restores[i]; r.Project != "q" || r.Count != 1 || !r.Ended.Equal(ended.Truncate(time.Second)) {
+			t.Errorf("figures %+v, want an end at %s", r, ended)
+		}
+	}
 	if _, err := p.Restore(t.Context(), catalog.GetRestore{ID: "restore-no"}); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("a rejected restore: %v", err)
 	}
