@@ -59,6 +59,7 @@ var comparisons = []comparison{
 	{"publications", "publication", []string{"name"}, notice, notice},
 	{"default_acls", "default privileges", []string{"role", "schema", "kind"}, notice, notice},
 	{"servers", "foreign server", []string{"name"}, notice, notice},
+	{"roles", "role", []string{"name"}, notice, notice},
 	{"settings", "settings", []string{"role", "here"}, notice, notice},
 	{"large_objects", "large objects", []string{"name"}, data, data},
 	{"cron_jobs", "cron job", []string{"name"}, notice, notice},

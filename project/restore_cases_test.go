@@ -64,7 +64,8 @@ func restoreTo(t *testing.T, b []byte, srv *project.Server, change func(*project
 		_ = r.Discard(t.Context())
 		return sentencesOf(*ws), err
 	}
-	return sentencesOf(*ws), r.Swap(t.Context())
+	err = r.Swap(t.Context())
+	return sentencesOf(*ws), err
 }
 
 func TestHardCasesComeBack(t *testing.T) {
@@ -192,6 +193,37 @@ func TestPlainDatabase(t *testing.T) {
 		t.Fatalf("%v, %s", err, said)
 	}
 	same(t, "rows", before, counts(t, pg.URL("shop")))
+}
+
+// TestRolesThatHaveChanged takes a role out of another and changes it after the
+// backup.
+func TestRolesThatHaveChanged(t *testing.T) {
+	pg := testenv.NewPostgres(t, 17)
+	run := func(sql string) {
+		t.Helper()
+		if err := pg.Exec(t.Context(), "postgres", sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const members = "SELECT count(*) FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member WHERE r.rolname = 'anon' AND m.rolname = 'authenticator'"
+	run("CREATE ROLE anon; CREATE ROLE authenticator LOGIN NOINHERIT; GRANT anon TO authenticator")
+	srv := server(pg.URL("postgres"), pg.Bin)
+	b, _, err := dump(t, project.Project{Parts: database(time.Minute), Server: srv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("REVOKE anon FROM authenticator; ALTER ROLE authenticator NOLOGIN")
+	said, err := restoreTo(t, b, srv, func(to *project.Target) { to.Foreign = true })
+	if err != nil || strings.Contains(said, "authenticator") || scalar(t, pg, members) != 0 {
+		t.Errorf("from another project: %v, %s", err, said)
+	}
+	said, err = restoreTo(t, b, srv, func(to *project.Target) { to.ID = "klmnopqrst" })
+	if err != nil || !strings.Contains(said, "The role authenticator is a member of anon again, as at the backup.") || !strings.Contains(said, "The role authenticator is not as it was: rolcanlogin.") {
+		t.Errorf("%v, %s", err, said)
+	}
+	if scalar(t, pg, members) != 1 || scalar(t, pg, "SELECT count(*) FROM pg_roles WHERE rolname = 'authenticator' AND rolcanlogin") != 0 {
+		t.Error("the membership is not back, or the role was changed")
+	}
 }
 
 // TestSessionsThatComeBackAtOnce connects again and again while databases are

@@ -176,7 +176,38 @@ func (d *databaseRestoration) Swap(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := d.rejoin(ctx, a); err != nil {
+		return err
+	}
 	return d.installKey(ctx)
+}
+
+// rejoin makes members of roles again who have been taken out since the backup: without
+// them the services of a project cannot act for its users. Another project's stay.
+func (d *databaseRestoration) rejoin(ctx context.Context, a *admin) error {
+	globals, err := os.ReadFile(filepath.Join(d.t.Scratch, globalsFile))
+	if errors.Is(err, os.ErrNotExist) || d.t.Foreign {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	there, err := roleNames(ctx, a.conn)
+	if err != nil {
+		return wrapSQL(err)
+	}
+	now, err := memberships(ctx, a.conn)
+	if err != nil {
+		return wrapSQL(err)
+	}
+	for m, statement := range lostMemberships(string(globals), there, now) {
+		if _, err := a.conn.Exec(ctx, statement); err != nil {
+			d.t.warn(Database, "membership_lost", m.member, "The role "+m.member+" was a member of "+m.role+", which could not be granted again: "+refused(err, "GRANT").Error())
+			continue
+		}
+		d.t.warn(Database, "membership_granted", m.member, "The role "+m.member+" is a member of "+m.role+" again, as at the backup.")
+	}
+	return nil
 }
 
 // Discard implements [Restoration].

@@ -46,6 +46,39 @@ func planRoles(globals string, there []string) rolePlan {
 	return p
 }
 
+// membership is a role that another one is a member of.
+type membership struct{ role, member string }
+
+// lostMemberships finds, in the statements of a pg_dumpall, the memberships between
+// roles that are there which are not there any more, and how they come back. Who had
+// granted them is left to the server.
+func lostMemberships(globals string, there []string, now []membership) map[membership]string {
+	out := map[membership]string{}
+	for _, s := range statements(globals) {
+		w := words(s, 4)
+		if len(w) < 4 || w[0] != "GRANT" || w[2] != "TO" {
+			continue
+		}
+		m := membership{w[1], w[3]}
+		if slices.Contains(now, m) || !slices.Contains(there, m.role) || !slices.Contains(there, m.member) {
+			continue
+		}
+		s, _, _ = strings.Cut(s, " GRANTED BY ")
+		out[m] = s
+	}
+	return out
+}
+
+func memberships(ctx context.Context, conn *pgx.Conn) ([]membership, error) {
+	rows, err := conn.Query(ctx, "SELECT DISTINCT r.rolname, m.rolname FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (m membership, err error) {
+		return m, row.Scan(&m.role, &m.member)
+	})
+}
+
 func roleNames(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	rows, err := conn.Query(ctx, "SELECT rolname FROM pg_roles")
 	if err != nil {

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"maps"
 	"slices"
 	"testing"
 )
@@ -46,6 +47,22 @@ GRANT anon TO postgres GRANTED BY supabase_admin;
 	}
 	if !slices.Equal(p.missing, []string{"app reader"}) || !slices.Equal(p.statements, want) {
 		t.Errorf("got %+v", p)
+	}
+}
+
+func TestLostMemberships(t *testing.T) {
+	const globals = `
+CREATE ROLE anon;
+GRANT anon TO "app reader" WITH INHERIT TRUE GRANTED BY supabase_admin;
+GRANT anon TO authenticator GRANTED BY supabase_admin;
+GRANT anon TO postgres WITH ADMIN OPTION;
+GRANT gone TO postgres;
+GRANT SET ON PARAMETER work_mem TO postgres;
+`
+	got := lostMemberships(globals, []string{"anon", "postgres", "authenticator", "app reader"}, []membership{{"anon", "authenticator"}})
+	want := map[membership]string{{"anon", "app reader"}: `GRANT anon TO "app reader" WITH INHERIT TRUE`, {"anon", "postgres"}: "GRANT anon TO postgres WITH ADMIN OPTION"}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
 	}
 }
 
