@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -51,6 +52,40 @@ func BenchmarkStores(b *testing.B) {
 			theirs := seconds(func() { sh(b, dir, env+script) })
 			b.Logf("%-44s %6.2f s  ratio %.2f", name, theirs, ours/theirs)
 		}
+	}
+	b.Logf("%-44s %s (budget <= 131072 kB)", "peak memory of holdfastd", d.peak())
+}
+
+// BenchmarkPartial measures how much of an archive of 10 GB on MinIO is read when its
+// functions alone are restored. `make bench TABLE=partial` runs it.
+func BenchmarkPartial(b *testing.B) {
+	const size = 10_000_000_000
+	dir := b.TempDir()
+	sh(b, dir, fmt.Sprintf("mkdir -p storage functions/main && head -c %d /dev/urandom | split -b 100MB - storage/ && echo 'Deno.serve();' > functions/main/index.ts", size))
+	srv := testenv.MinIO(b)
+	bucket := srv.Bucket(b, "holdfast", false)
+	d := start(b, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, storage: {path: %[1]s/storage}, functions: {path: %[1]s/functions}}", dir), ""),
+		fmt.Sprintf("  minio: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)))
+	d.ready()
+	for b.Loop() {
+		a := d.call("POST", "/backups", `{"projectId":"p","destination":"minio"}`)
+		d.want(a, 201)
+		begin := time.Now()
+		d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"restoreTypes":["functions"],"safetyBackup":false}`), 200)
+		log, err := os.ReadFile(d.config + ".log")
+		if err != nil {
+			b.Fatal(err)
+		}
+		all := regexp.MustCompile(`"archive_bytes_read":(\d+)`).FindAllSubmatch(log, -1)
+		if len(all) == 0 {
+			b.Fatalf("the log does not say how much was read: %s", log)
+		}
+		read, err := strconv.ParseInt(string(all[len(all)-1][1]), 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%-44s %6.2f s  %.1f MB of %.0f read, %.2f %% (budget <= 1 %%)", "functions out of an archive on MinIO", time.Since(begin).Seconds(),
+			float64(read)/1e6, a.backup()["size"].(float64)/1e6, 100*float64(read)/a.backup()["size"].(float64))
 	}
 	b.Logf("%-44s %s (budget <= 131072 kB)", "peak memory of holdfastd", d.peak())
 }

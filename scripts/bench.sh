@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures holdfastd against its rivals, all in one run: the ratios count, not the
 # seconds. SCALE=1 is a database of about 1 GB and 100,000 files; TABLE=database,
-# TABLE=files, TABLE=restore or TABLE=stores measures one of them.
+# TABLE=files, TABLE=restore, TABLE=stores or TABLE=partial measures one of them.
 set -eu
 cd "$(dirname "$0")/.."
 ./scripts/deps.sh 17
@@ -13,7 +13,8 @@ stores() {
 	[ -x /usr/bin/aws ] || apt-get install -y -qq --no-install-recommends awscli >/dev/null
 	PATH=$rivals:$PATH go test ./e2e -run '^$' -bench Stores -benchtime 1x -timeout 20m
 }
-[ "${TABLE:-}" = stores ] && stores && exit
+partial() { go test ./e2e -run '^$' -bench Partial -benchtime 1x -timeout 20m; }
+case "${TABLE:-}" in stores | partial) "$TABLE"; exit ;; esac
 go build -o bin/ ./cmd/holdfastd
 go run ./testenv/bench "$PWD/bin/holdfastd" "${SCALE:-1}" ${TABLE:+"$TABLE"}
-[ -n "${TABLE:-}" ] || stores
+[ -n "${TABLE:-}" ] || { stores && partial; }
