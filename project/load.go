@@ -3,7 +3,7 @@ package project
 import (
 	"cmp"
 	"context"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -49,14 +49,14 @@ func (b *databaseBuild) load(ctx context.Context, c client, path string, jobs in
 // tables returns where which rows are; nothing if the dump is of a version whose
 // rows only pg_restore knows to find.
 func (b *databaseBuild) tables() (d pgcustom.Dump, err error) {
-	raw, err := os.ReadFile(b.dump + tablesSuffix)
+	f, err := os.Open(b.dump + tablesSuffix)
 	if errors.Is(err, os.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
 		return d, err
 	}
-	return d, json.Unmarshal(raw, &d)
+	return d, errors.Join(gob.NewDecoder(f).Decode(&d), f.Close())
 }
 
 // except writes a list for pg_restore with all entries but the rows of tables.

@@ -2,6 +2,9 @@ package project_test
 
 import (
 	"context"
+	"crypto/md5"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,6 +196,51 @@ func TestPlainDatabase(t *testing.T) {
 		t.Fatalf("%v, %s", err, said)
 	}
 	same(t, "rows", before, counts(t, pg.URL("shop")))
+}
+
+// TestAnotherEncoding restores a database whose names and rows are in Latin-1.
+func TestAnotherEncoding(t *testing.T) {
+	pg := testenv.NewPostgres(t, 15)
+	if err := pg.Exec(t.Context(), "postgres", "CREATE DATABASE old TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"); err != nil {
+		t.Fatal(err)
+	}
+	connect := func() *pgx.Conn {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), pg.URL("old")+"?client_encoding=UTF8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	conn := connect()
+	_, err := conn.PgConn().Exec(t.Context(), `CREATE TABLE "Straße" (id int PRIMARY KEY, "Größe" text); INSERT INTO "Straße" SELECT n, 'ß' || n FROM generate_series(1, 1000) n`).ReadAll()
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	srv := server(pg.URL("old"), pg.Bin)
+	b, _, err := dump(t, project.Project{Parts: database(time.Minute), Server: srv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pg.Exec(t.Context(), "postgres", "DROP DATABASE old"); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := restoreTo(t, b, srv, nil); err != nil || said != "" {
+		t.Fatalf("%v, %s", err, said)
+	}
+	conn = connect()
+	defer conn.Close(t.Context())
+	var encoding, sum string
+	if err := conn.QueryRow(t.Context(), `SELECT current_setting('server_encoding'), md5(string_agg("Größe", ',' ORDER BY id)) FROM "Straße"`).Scan(&encoding, &sum); err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for n := 1; n <= 1000; n++ {
+		fmt.Fprintf(&want, "\xdf%d,", n)
+	}
+	if h := fmt.Sprintf("%x", md5.Sum([]byte(strings.TrimSuffix(want.String(), ",")))); encoding != "LATIN1" || sum != h {
+		t.Errorf("%s, %s, want %s", encoding, sum, h)
+	}
 }
 
 // TestRolesThatHaveChanged takes a role out of another and changes it after the

@@ -1,7 +1,8 @@
 package project
 
 import (
-	"encoding/json"
+	"bytes"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -86,11 +87,11 @@ func (s spooler) dump(base string, out io.Writer, in *joined) error {
 	case err != nil || d == nil:
 		return err
 	}
-	b, err := json.Marshal(d)
-	if err != nil {
+	var b bytes.Buffer // gob keeps names that are not UTF-8
+	if err := gob.NewEncoder(&b).Encode(d); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.dir, base+tablesSuffix), b, 0o600)
+	return os.WriteFile(filepath.Join(s.dir, base+tablesSuffix), b.Bytes(), 0o600)
 }
 
 // joined reads an entry of an archive, or a streamed file that is a folder of pieces.
