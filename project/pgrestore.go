@@ -36,7 +36,7 @@ var (
 	fromEntry = regexp.MustCompile(`^from TOC entry (\d+);`)
 	// These are errors of one entry; all others end pg_restore.
 	entryError = regexp.MustCompile(`^(?:could not execute query|COPY failed for table "[^"]*"|error returned by PQputCopy\w+|could not (?:create|write to|open) large object[^:]*): (.*)$`)
-	noError    = regexp.MustCompile(`^(?:while [A-Z]|from TOC entry |errors ignored on restore)`)
+	noError    = regexp.MustCompile(`^while [A-Z]`)
 
 	kinds = []string{
 		"TABLE DATA", "TABLE ATTACH", "MATERIALIZED VIEW DATA", "MATERIALIZED VIEW", "SEQUENCE SET", "SEQUENCE OWNED BY", "ROW SECURITY", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "CHECK CONSTRAINT",
@@ -135,9 +135,11 @@ func readFailures(r io.Reader) (failures []failure, fatal string) {
 		said := line[len(prefix):]
 		entry, failed := fromEntry.FindStringSubmatch(said), entryError.FindStringSubmatch(said)
 		switch {
-		case entry != nil && !seen[entry[1]]:
-			seen[entry[1]] = true
-			failures = append(failures, failure{id: entry[1]})
+		case entry != nil:
+			if !seen[entry[1]] {
+				seen[entry[1]] = true
+				failures = append(failures, failure{id: entry[1]})
+			}
 		case failed != nil && (strings.Contains(failed[1], "server closed the connection") || strings.Contains(failed[1], "terminating connection")):
 			fatal = line
 		case failed != nil && len(failures) > 0 && failures[len(failures)-1].message == "": // a second error of an entry says nothing new

@@ -32,6 +32,10 @@ pg_restore: warning: errors ignored on restore: 2
 		"a prefix before another's entry": {`pg_restore: error: pg_restore: from TOC entry 7; 1 1 INDEX a postgres
 could not execute query: ERROR:  one
 `, []failure{{"7", "one"}}, ""},
+		"one's error before another's entry": {`pg_restore: pg_restore: error: while PROCESSING TOC:
+pg_restore: error: from TOC entry 7; 1 1 INDEX a postgres
+could not execute query: ERROR:  one
+`, []failure{{"7", "one"}}, ""},
 		"half a prefix": {`pg_restore:pg_restore: from TOC entry 7; 1 1 INDEX a postgres
 pg_restore: error: could not execute query: ERROR:  one
  executing SEQUENCE SET loose

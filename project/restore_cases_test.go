@@ -243,6 +243,35 @@ func TestAnotherEncoding(t *testing.T) {
 	}
 }
 
+// TestRowsOfAnExtension restores a table that an extension makes with rows of its own,
+// which no dump holds.
+func TestRowsOfAnExtension(t *testing.T) {
+	pg := testenv.NewPostgres(t, 15)
+	dir := filepath.Join(filepath.Dir(pg.DataDir()), "usr/share/postgresql/15/extension")
+	for name, content := range map[string]string{
+		"zones.control": "default_version = '1'\n",
+		"zones--1.sql":  "CREATE TABLE zones (id int, name text); INSERT INTO zones VALUES (1, 'its own'), (2, 'its own'); SELECT pg_extension_config_dump('zones', 'WHERE id > 2');",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := pg.Exec(t.Context(), "postgres", "CREATE EXTENSION zones; INSERT INTO zones VALUES (3, 'added')"); err != nil {
+		t.Fatal(err)
+	}
+	srv := server(pg.URL("postgres"), pg.Bin)
+	b, _, err := dump(t, project.Project{Parts: database(time.Minute), Server: srv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := restoreTo(t, b, srv, nil); err != nil || said != "" {
+		t.Fatalf("%v, %s", err, said)
+	}
+	if n := scalar(t, pg, "SELECT 100 * count(*) + sum(id) FROM zones"); n != 306 {
+		t.Errorf("rows %d, want three whose ids are 1, 2 and 3", n)
+	}
+}
+
 // TestRolesThatHaveChanged takes a role out of another and changes it after the
 // backup.
 func TestRolesThatHaveChanged(t *testing.T) {
