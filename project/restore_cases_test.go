@@ -198,6 +198,38 @@ func TestPlainDatabase(t *testing.T) {
 	same(t, "rows", before, counts(t, pg.URL("shop")))
 }
 
+// TestRowsByRestore lets pg_restore restore the rows too, as those of a dump of a
+// version that nobody knows here.
+func TestRowsByRestore(t *testing.T) {
+	src := testenv.NewSupabase(t, testenv.SupabaseConfig{Major: 15, Objects: 5})
+	srv := server(src.DB.URL("postgres"), src.DB.Bin)
+	before := facts(t, src.DB)
+	b, _, err := dump(t, project.Project{Parts: database(time.Minute), Server: srv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := src.DB.Exec(t.Context(), "postgres", damage); err != nil {
+		t.Fatal(err)
+	}
+	to, _ := target(t, b, project.Database, srv)
+	if _, err := project.Spool(reader(b, to.Source), to.Scratch); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"postgres.dump.tables", "_supabase.dump.tables"} {
+		if err := os.Remove(filepath.Join(to.Scratch, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := (&project.DatabasePart{}).Restoration(to)
+	if err := r.Build(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Swap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after the restore", before, facts(t, src.DB))
+}
+
 // TestAnotherEncoding restores a database whose names and rows are in Latin-1.
 func TestAnotherEncoding(t *testing.T) {
 	pg := testenv.NewPostgres(t, 15)
