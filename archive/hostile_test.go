@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -325,6 +326,29 @@ func TestExtractDoesNotFollowLinks(t *testing.T) {
 	b = forge(t, reg("config/a"), reg("config/a"))
 	if _, err := extract(t, b, plenty); !errors.Is(err, archive.ErrCorrupt) {
 		t.Errorf("same name twice: got %v, want ErrCorrupt", err)
+	}
+}
+
+// TestSumOfAMember flips a bit of what gzip itself checks: the sum and the size behind
+// the first member.
+func TestSumOfAMember(t *testing.T) {
+	var out bytes.Buffer
+	w, err := archive.NewWriter(&out, header)
+	must(t, err)
+	must(t, w.Begin("config"))
+	must(t, w.Add(file("config/a", []byte("abc")).Entry, strings.NewReader("abc")))
+	_, err = w.Close()
+	must(t, err)
+	b := out.Bytes()
+	_, err = extract(t, b, plenty)
+	must(t, err)
+	end := int(binary.LittleEndian.Uint32(b[16:])) // see FORMAT.md
+	for at := end - 8; at < end; at++ {
+		bad := bytes.Clone(b)
+		bad[at] ^= 1
+		if _, err := extract(t, bad, plenty); !errors.Is(err, archive.ErrCorrupt) {
+			t.Errorf("byte %d before the end of a member: got %v, want ErrCorrupt", end-at, err)
+		}
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package inflate decompresses deflate (RFC 1951) from memory into memory, several
-// times as fast as a decompressor that has to stop wherever its input or its output
+// Package inflate decompresses deflate (RFC 1951) from memory into memory, up to
+// twice as fast as a decompressor that has to stop wherever its input or its output
 // does. The members of an archive, of 1 MiB at the most, suit it: a restore and a
 // verification spend most of their time here.
 //

@@ -90,6 +90,55 @@ func TestFixed(t *testing.T) {
 	}
 }
 
+// fixedBits writes a block with the fixed codes: pairs of a code and how many bits it
+// has, as RFC 1951 writes them, highest bit first.
+func fixedBits(codes ...[2]int) []byte {
+	var out []byte
+	at := 0
+	bit := func(b int) {
+		if at%8 == 0 {
+			out = append(out, 0)
+		}
+		out[at/8] |= byte(b << (at % 8))
+		at++
+	}
+	for _, b := range []int{1, 1, 0} { // the last block, fixed codes
+		bit(b)
+	}
+	for _, c := range codes {
+		for i := c[1] - 1; i >= 0; i-- {
+			bit(c[0] >> i & 1)
+		}
+	}
+	return out
+}
+
+// TestBadReferences decompresses what refers to nothing, where there is room for the
+// fast way and where there is not.
+func TestBadReferences(t *testing.T) {
+	var d inflate.Decoder
+	a, three, end := [2]int{0x30 + 'a', 8}, [2]int{1, 7}, [2]int{0, 7} // a literal, a length of three, the end
+	for name, c := range map[string]struct {
+		src []byte
+		bad bool
+	}{
+		"the byte before":    {fixedBits(a, three, [2]int{0, 5}, end), false},
+		"before the front":   {fixedBits(a, three, [2]int{1, 5}, end), true},
+		"further away":       {fixedBits(a, three, [2]int{4, 5}, [2]int{0, 1}, end), true},
+		"as far as possible": {fixedBits(a, three, [2]int{29, 5}, [2]int{0x1fff, 13}, end), true},
+		"distance 30":        {fixedBits(a, three, [2]int{30, 5}, end), true},
+		"length 286":         {fixedBits(a, [2]int{0xc0 + 6, 8}, [2]int{0, 5}, end), true},
+	} {
+		for _, behind := range []int{0, 64} {
+			dst := make([]byte, 4+inflate.Slack)
+			n, _, err := d.Decode(dst, append(bytes.Clone(c.src), make([]byte, behind)...))
+			if c.bad && !errors.Is(err, inflate.ErrCorrupt) || !c.bad && (err != nil || string(dst[:n]) != "aaaa") {
+				t.Errorf("%s, %d bytes behind it: %q, %v", name, behind, dst[:n], err)
+			}
+		}
+	}
+}
+
 // FuzzDecode compares with the standard library: both take the same and refuse the same.
 func FuzzDecode(f *testing.F) {
 	for _, b := range contents() {

@@ -16,12 +16,12 @@ import (
 type pulse struct {
 	name   atomic.Pointer[string]
 	source atomic.Pointer[source]
-	busy   atomic.Bool // something goes on that has a time limit of its own and shows no progress
+	busy   atomic.Bool // something goes on that must not be cut off or has a time limit of its own
 }
 
 func (p *pulse) phase(name string) { p.name.Store(&name) }
 
-// alone says that what follows has its own time limits.
+// alone says that what follows is not watched.
 func (p *pulse) alone(name string) {
 	p.busy.Store(true)
 	p.phase(name)
