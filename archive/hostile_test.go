@@ -329,18 +329,25 @@ func TestExtractDoesNotFollowLinks(t *testing.T) {
 	}
 }
 
+// small returns an archive with a file and a link.
+func small(tb testing.TB) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	w, err := archive.NewWriter(&b, header)
+	must(tb, err)
+	must(tb, w.Begin("config"))
+	must(tb, w.Add(file("config/a", []byte("abc")).Entry, strings.NewReader("abc")))
+	must(tb, w.Add(archive.Entry{Name: "config/d/l", Kind: archive.Link, Target: "../a"}, nil))
+	_, err = w.Close()
+	must(tb, err)
+	return b.Bytes()
+}
+
 // TestSumOfAMember flips a bit of what gzip itself checks: the sum and the size behind
 // the first member.
 func TestSumOfAMember(t *testing.T) {
-	var out bytes.Buffer
-	w, err := archive.NewWriter(&out, header)
-	must(t, err)
-	must(t, w.Begin("config"))
-	must(t, w.Add(file("config/a", []byte("abc")).Entry, strings.NewReader("abc")))
-	_, err = w.Close()
-	must(t, err)
-	b := out.Bytes()
-	_, err = extract(t, b, plenty)
+	b := small(t)
+	_, err := extract(t, b, plenty)
 	must(t, err)
 	end := int(binary.LittleEndian.Uint32(b[16:])) // see FORMAT.md
 	for at := end - 8; at < end; at++ {
@@ -357,16 +364,9 @@ func TestSumOfAMember(t *testing.T) {
 // -fuzzminimizetime 1x: goroutines make the coverage vary, and what varies is
 // minimized for a minute each.
 func FuzzReader(f *testing.F) {
-	var b bytes.Buffer
-	w, err := archive.NewWriter(&b, header)
-	must(f, err)
-	must(f, w.Begin("config"))
-	must(f, w.Add(file("config/a", []byte("abc")).Entry, strings.NewReader("abc")))
-	must(f, w.Add(archive.Entry{Name: "config/d/l", Kind: archive.Link, Target: "../a"}, nil))
-	_, err = w.Close()
-	must(f, err)
-	f.Add(b.Bytes(), false)
-	for _, gz := range [][]byte{b.Bytes(), forge(f, reg("config/a"), link("config/l", "a"), reg("manifest/0000000.jsonl"))} {
+	b := small(f)
+	f.Add(b, false)
+	for _, gz := range [][]byte{b, forge(f, reg("config/a"), link("config/l", "a"), reg("manifest/0000000.jsonl"))} {
 		z, err := gzip.NewReader(bytes.NewReader(gz))
 		must(f, err)
 		plain, err := io.ReadAll(z)

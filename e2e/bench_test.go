@@ -19,11 +19,7 @@ func BenchmarkStores(b *testing.B) {
 	const size = 3_000_000_000
 	dir := b.TempDir()
 	sh(b, dir, fmt.Sprintf("mkdir src && head -c %d /dev/urandom > src/noise", size))
-	srv := testenv.MinIO(b)
-	bucket := srv.Bucket(b, "holdfast", false)
-	d := start(b, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, functions: {path: %s/src}}", dir), ""),
-		fmt.Sprintf("  minio: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)))
-	d.ready()
+	srv, d := onMinIO(b, dir, fmt.Sprintf("{id: p, functions: {path: %s/src}}", dir))
 	seconds := func(f func()) float64 { // the best of three
 		best := 0.0
 		for i := range 3 {
@@ -56,17 +52,24 @@ func BenchmarkStores(b *testing.B) {
 	b.Logf("%-44s %s (budget <= 131072 kB)", "peak memory of holdfastd", d.peak())
 }
 
+// onMinIO starts a MinIO with the bucket holdfast, and a holdfastd that knows it.
+func onMinIO(b *testing.B, dir, project string) (*testenv.StoreServer, *daemon) {
+	b.Helper()
+	srv := testenv.MinIO(b)
+	bucket := srv.Bucket(b, "holdfast", false)
+	d := start(b, with(config(dir+"/data", dir+"/backups", project, ""),
+		fmt.Sprintf("  minio: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)))
+	d.ready()
+	return srv, d
+}
+
 // BenchmarkPartial measures how much of an archive of 10 GB on MinIO is read when its
 // functions alone are restored. `make bench TABLE=partial` runs it.
 func BenchmarkPartial(b *testing.B) {
 	const size = 10_000_000_000
 	dir := b.TempDir()
 	sh(b, dir, fmt.Sprintf("mkdir -p storage functions/main && head -c %d /dev/urandom | split -b 100MB - storage/ && echo 'Deno.serve();' > functions/main/index.ts", size))
-	srv := testenv.MinIO(b)
-	bucket := srv.Bucket(b, "holdfast", false)
-	d := start(b, with(config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, storage: {path: %[1]s/storage}, functions: {path: %[1]s/functions}}", dir), ""),
-		fmt.Sprintf("  minio: {endpoint: %q, bucket: %s, access_key_id: %s, secret_access_key: %s}\n", srv.URL, bucket, testenv.AccessKey, testenv.SecretKey)))
-	d.ready()
+	_, d := onMinIO(b, dir, fmt.Sprintf("{id: p, storage: {path: %[1]s/storage}, functions: {path: %[1]s/functions}}", dir))
 	for b.Loop() {
 		a := d.call("POST", "/backups", `{"projectId":"p","destination":"minio"}`)
 		d.want(a, 201)

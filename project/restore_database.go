@@ -200,12 +200,12 @@ func (d *databaseRestoration) rejoin(ctx context.Context, a *admin) error {
 	if err != nil {
 		return wrapSQL(err)
 	}
-	for m, statement := range lostMemberships(string(globals), there, now) {
-		if _, err := a.conn.Exec(ctx, statement); err != nil {
-			d.t.warn(Database, "membership_lost", m.member, "The role "+m.member+" was a member of "+m.role+", which could not be granted again: "+refused(err, "GRANT").Error())
+	for _, g := range lostMemberships(string(globals), there, now) {
+		if _, err := a.conn.Exec(ctx, g.statement); err != nil {
+			d.t.warn(Database, "membership_lost", g.member, "The role "+g.member+" was a member of "+g.role+", which could not be granted again: "+refused(err, "GRANT").Error())
 			continue
 		}
-		d.t.warn(Database, "membership_granted", m.member, "The role "+m.member+" is a member of "+m.role+" again, as at the backup.")
+		d.t.warn(Database, "membership_granted", g.member, "The role "+g.member+" is a member of "+g.role+" again, as at the backup.")
 	}
 	return nil
 }

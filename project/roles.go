@@ -49,11 +49,16 @@ func planRoles(globals string, there []string) rolePlan {
 // membership is a role that another one is a member of.
 type membership struct{ role, member string }
 
+// grant is how a membership comes back.
+type grant struct {
+	membership
+	statement string
+}
+
 // lostMemberships finds, in the statements of a pg_dumpall, the memberships between
-// roles that are there which are not there any more, and how they come back. Who had
-// granted them is left to the server.
-func lostMemberships(globals string, there []string, now []membership) map[membership]string {
-	out := map[membership]string{}
+// roles that are there which are not there any more. Who had granted them is left to
+// the server.
+func lostMemberships(globals string, there []string, now []membership) (out []grant) {
 	for _, s := range statements(globals) {
 		w := words(s, 4)
 		if len(w) < 4 || w[0] != "GRANT" || w[2] != "TO" {
@@ -64,7 +69,7 @@ func lostMemberships(globals string, there []string, now []membership) map[membe
 			continue
 		}
 		s, _, _ = strings.Cut(s, " GRANTED BY ")
-		out[m] = s
+		now, out = append(now, m), append(out, grant{m, s}) // once, whoever had granted it
 	}
 	return out
 }

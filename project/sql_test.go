@@ -1,7 +1,6 @@
 package project
 
 import (
-	"maps"
 	"slices"
 	"testing"
 )
@@ -54,14 +53,15 @@ func TestLostMemberships(t *testing.T) {
 	const globals = `
 CREATE ROLE anon;
 GRANT anon TO "app reader" WITH INHERIT TRUE GRANTED BY supabase_admin;
+GRANT anon TO "app reader" WITH INHERIT TRUE GRANTED BY postgres;
 GRANT anon TO authenticator GRANTED BY supabase_admin;
 GRANT anon TO postgres WITH ADMIN OPTION;
 GRANT gone TO postgres;
 GRANT SET ON PARAMETER work_mem TO postgres;
 `
 	got := lostMemberships(globals, []string{"anon", "postgres", "authenticator", "app reader"}, []membership{{"anon", "authenticator"}})
-	want := map[membership]string{{"anon", "app reader"}: `GRANT anon TO "app reader" WITH INHERIT TRUE`, {"anon", "postgres"}: "GRANT anon TO postgres WITH ADMIN OPTION"}
-	if !maps.Equal(got, want) {
+	want := []grant{{membership{"anon", "app reader"}, `GRANT anon TO "app reader" WITH INHERIT TRUE`}, {membership{"anon", "postgres"}, "GRANT anon TO postgres WITH ADMIN OPTION"}}
+	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 }

@@ -10,8 +10,8 @@
 //
 // The format is described nowhere but in PostgreSQL's source, in
 // src/bin/pg_dump/pg_backup_archiver.c (WriteHead, WriteToc) and
-// pg_backup_custom.c. Its versions 1.14 (PostgreSQL 12 to 15), 1.15 (16) and 1.16 (17
-// and 18) are known here.
+// pg_backup_custom.c. Its versions 1.14 (PostgreSQL 12 to 15), 1.15 (16) and 1.16 (17)
+// are known here.
 package pgcustom
 
 import (

@@ -236,7 +236,8 @@ func diagnose(err error) events.RestoreFailed {
 	var source *project.Error
 	switch {
 	case errors.Is(err, guard.ErrStalled): // what hangs may still write when it wakes up: another attempt must not be in its way
-		return events.RestoreFailed{Reason: events.ReasonStalled, Message: "The restore stalled, so nothing was changed: " + strings.TrimPrefix(err.Error(), guard.ErrStalled.Error()+": ")}
+		return events.RestoreFailed{Reason: events.ReasonStalled, Message: "The restore stalled, so nothing was changed: " + strings.TrimPrefix(err.Error(), guard.ErrStalled.Error()+": ") +
+			"; see whether the destination, the database server or a file system hangs, then restore again"}
 	case errors.As(err, &refused):
 		return events.RestoreFailed{Reason: events.ReasonRefused, Message: strings.TrimSuffix(refused.sentence, ".")}
 	case errors.As(err, &fit):
