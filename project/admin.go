@@ -36,20 +36,13 @@ func openAdmin(ctx context.Context, s *Server) (*admin, error) {
 	if len(a.name) > 0 {
 		a.name = a.name[1:]
 	}
-	cctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	conf, err := pgx.ParseConfig(a.on(beside))
-	if err != nil {
-		return nil, fail(err, "database.url is not a URL that PostgreSQL understands.")
-	}
-	conf.RuntimeParams["application_name"] = appName
-	if a.conn, err = pgx.ConnectConfig(cctx, conf); err != nil {
-		return nil, connectError(conf, err)
+	if a.conn, err = connect(ctx, a.on(beside), canonical); err != nil {
+		return nil, err
 	}
 	var super bool
 	err = a.conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int / 10000, rolsuper FROM pg_roles WHERE rolname = current_user").Scan(&a.major, &super)
 	if err == nil && !super {
-		err = fail(nil, "The role %s is no superuser; a restore needs one, such as supabase_admin, in database.url.", conf.User)
+		err = fail(nil, "The role %s is no superuser; a restore needs one, such as supabase_admin, in database.url.", a.conn.Config().User)
 	}
 	if err != nil {
 		return nil, errors.Join(refused(err, "The database refused a query"), a.close())
@@ -70,7 +63,7 @@ func (a *admin) on(database string) string {
 	return u.String()
 }
 
-func (a *admin) client(database string) client { return client{a.tools, a.major, a.on(database)} }
+func (a *admin) client(database string) client { return client{a.tools, a.major, false, a.on(database)} }
 
 func (a *admin) exists(ctx context.Context, database string) (yes bool, err error) {
 	err = a.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database).Scan(&yes)

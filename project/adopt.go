@@ -15,9 +15,9 @@ import (
 // stays.
 func (d *databaseRestoration) adopt(ctx context.Context, a *admin) error {
 	p := d.main()
-	conn, err := pgx.Connect(ctx, a.on(p.fresh))
+	conn, err := connect(ctx, a.on(p.fresh), nil)
 	if err != nil {
-		return lost(err, "The restored database cannot be reached.")
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
 	if err := d.silence(ctx, conn, p.prints); err != nil {
@@ -66,9 +66,9 @@ func (d *databaseRestoration) ownRealtime(ctx context.Context, a *admin, conn *p
 	if err != nil || !there {
 		return err
 	}
-	live, err := pgx.Connect(ctx, a.url)
+	live, err := connect(ctx, a.url, canonical)
 	if err != nil {
-		return lost(err, "The project's database cannot be reached.")
+		return err
 	}
 	var has bool
 	err = live.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", realtimeSchema).Scan(&has)

@@ -61,7 +61,11 @@ func (b *databaseBuild) cycle(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil || !both {
 		return wrapSQL(err)
 	}
-	_, err = conn.PgConn().Exec(ctx, "BEGIN; SET LOCAL session_replication_role = origin; DROP EXTENSION pg_graphql; CREATE EXTENSION pg_graphql; COMMIT").ReadAll()
+	fire := ""
+	if b.a.major >= 17 {
+		fire = "SET LOCAL event_triggers = on; "
+	}
+	_, err = conn.PgConn().Exec(ctx, "BEGIN; "+fire+"SET LOCAL session_replication_role = origin; DROP EXTENSION pg_graphql; CREATE EXTENSION pg_graphql; COMMIT").ReadAll()
 	if err != nil {
 		b.d.t.warn(Database, "extension_kept", "pg_graphql", "The extension pg_graphql could not be made anew: "+refused(err, "DROP and CREATE EXTENSION").Error())
 		_, err = conn.Exec(ctx, "ROLLBACK")

@@ -33,15 +33,9 @@ func (b *databaseBuild) run(ctx context.Context) (err error) {
 	if err := b.create(ctx); err != nil {
 		return err
 	}
-	conf, err := pgx.ParseConfig(c.url)
+	conn, err := connect(ctx, c.url, map[string]string{"session_replication_role": "replica"}) // event triggers of the project shall not fire
 	if err != nil {
 		return err
-	}
-	conf.RuntimeParams["application_name"] = appName
-	conf.RuntimeParams["session_replication_role"] = "replica" // event triggers of the project shall not fire
-	conn, err := pgx.ConnectConfig(ctx, conf)
-	if err != nil {
-		return connectError(conf, err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
 	failed, err := b.sections(ctx, c, conn)
@@ -157,7 +151,7 @@ func (b *databaseBuild) analyze(ctx context.Context, conn *pgx.Conn, jobs int) e
 	close(work)
 	ended := make(chan error, jobs)
 	for range jobs {
-		go func() { ended <- analyzeAll(ctx, conn.Config(), work) }()
+		go func() { ended <- analyzeAll(ctx, b.a.on(b.pair.fresh), work) }()
 	}
 	for range jobs {
 		err = errors.Join(err, <-ended)
@@ -165,8 +159,8 @@ func (b *databaseBuild) analyze(ctx context.Context, conn *pgx.Conn, jobs int) e
 	return err
 }
 
-func analyzeAll(ctx context.Context, conf *pgx.ConnConfig, work <-chan string) error {
-	conn, err := pgx.ConnectConfig(ctx, conf)
+func analyzeAll(ctx context.Context, url string, work <-chan string) error {
+	conn, err := connect(ctx, url, map[string]string{"session_replication_role": "replica"})
 	if err != nil {
 		return err
 	}

@@ -156,9 +156,9 @@ func (d *databaseRestoration) tryExtensions(ctx context.Context, a *admin, names
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.drop(context.WithoutCancel(ctx), scratch)) }()
-	conn, err := pgx.Connect(ctx, a.on(scratch))
+	conn, err := connect(ctx, a.on(scratch), nil)
 	if err != nil {
-		return nil, lost(err, "The database cannot be reached.")
+		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
 	if _, err := conn.Exec(ctx, "CREATE SCHEMA extensions; CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA extensions"); err != nil {

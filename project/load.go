@@ -129,17 +129,12 @@ type loader struct {
 }
 
 // loaderSettings are those of pg_restore's sessions, and restoreOptions.
-const loaderSettings = `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET standard_conforming_strings = on;
+const loaderSettings = `SET standard_conforming_strings = on;
 SET check_function_bodies = false; SET xmloption = content; SET client_min_messages = warning; SET row_security = off; SET synchronous_commit = off; SET search_path = '';`
 
 func (l *loader) run(ctx context.Context, encoding string, work <-chan pgcustom.Table) (failed []failure, err error) {
-	conf, err := pgx.ParseConfig(l.url)
-	if err != nil {
+	if l.conn, err = connect(ctx, l.url, nil); err != nil {
 		return nil, err
-	}
-	conf.RuntimeParams["application_name"] = appName
-	if l.conn, err = pgx.ConnectConfig(ctx, conf); err != nil {
-		return nil, connectError(conf, err)
 	}
 	defer l.conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
 	if err := l.exec(ctx, loaderSettings+encoding); err != nil {

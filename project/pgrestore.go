@@ -101,7 +101,7 @@ func (c client) restore(ctx context.Context, dump string, args ...string) ([]fai
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, "PGOPTIONS="+restoreOptions)
+	cmd.Env = append(cmd.Env, "PGOPTIONS="+toolOptions(c.major, c.plain, restoreOptions))
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

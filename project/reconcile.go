@@ -70,11 +70,7 @@ func (t Target) rows(ctx context.Context) (*pgx.Conn, error) {
 	if t.Both {
 		u.Path = "/" + t.fresh(false)
 	}
-	conn, err := pgx.Connect(ctx, u.String())
-	if err != nil {
-		return nil, lost(err, "The database cannot be reached to compare the storage objects with it.")
-	}
-	return conn, nil
+	return connect(ctx, u.String(), canonical)
 }
 
 // counter counts rows and files that do not fit.

@@ -32,6 +32,7 @@ type Session struct {
 	conn   *pgx.Conn
 	tx     pgx.Tx
 	major  int
+	plain  bool   // the role is no superuser
 	id     string // of the snapshot
 
 	counting atomic.Bool
@@ -71,24 +72,14 @@ func (s *Session) sibling(ctx context.Context, database string) (*Session, error
 }
 
 func (s *Session) begin(ctx context.Context) error {
-	cctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	conf, err := pgx.ParseConfig(s.url)
-	if err != nil {
-		return fail(err, "database.url is not a URL that PostgreSQL understands.")
-	}
-	conf.RuntimeParams["application_name"] = appName
-	if s.conn, err = pgx.ConnectConfig(cctx, conf); err != nil {
-		return connectError(conf, err)
-	}
-	// A role's own timeouts must not end a backup.
-	if _, err := s.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0"); err != nil {
-		return refused(err, "The database refused a setting")
+	var err error
+	if s.conn, err = connect(ctx, s.url, canonical); err != nil {
+		return err
 	}
 	if s.tx, err = s.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {
 		return refused(err, "The database refused a transaction")
 	}
-	if err := s.tx.QueryRow(ctx, "SELECT pg_export_snapshot(), current_setting('server_version_num')::int / 10000").Scan(&s.id, &s.major); err != nil {
+	if err := s.tx.QueryRow(ctx, "SELECT pg_export_snapshot(), current_setting('server_version_num')::int / 10000, NOT rolsuper FROM pg_roles WHERE rolname = session_user").Scan(&s.id, &s.major, &s.plain); err != nil {
 		return refused(err, "The database exported no snapshot")
 	}
 	return nil

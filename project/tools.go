@@ -55,10 +55,11 @@ func findTool(ctx context.Context, name, dir string, major int) (string, error) 
 type client struct {
 	dir   string // of the tools; empty: the usual places
 	major int    // of the server
+	plain bool   // the role is no superuser
 	url   string // of the database
 }
 
-func (s *Session) client() client { return client{s.server.Tools, s.major, s.url} }
+func (s *Session) client() client { return client{s.server.Tools, s.major, s.plain, s.url} }
 
 // command prepares a tool. It is ended when ctx ends.
 func (c client) command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
@@ -71,7 +72,7 @@ func (c client) command(ctx context.Context, name string, args ...string) (*exec
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, path, append([]string{"--no-password", "--dbname=" + conn}, args...)...) //nolint:gosec // the operator's tools
-	cmd.Env = []string{"LC_ALL=C", "PGPASSWORD=" + password, "PGAPPNAME=" + appName, "PATH=/usr/bin:/bin"}
+	cmd.Env = []string{"LC_ALL=C", "PGPASSWORD=" + password, "PGAPPNAME=" + appName, "PGOPTIONS=" + toolOptions(c.major, c.plain), "PATH=/usr/bin:/bin"}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us to handle

@@ -20,27 +20,36 @@ packages() { # packages NAME…: installs those of which the command is missing,
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
-postgres() { # postgres MAJOR SUITE: a tree in $tools/pgMAJOR
-	bin=usr/lib/postgresql/$1/bin
-	[ -x "/$bin/postgres" ] || [ -x "$tools/pg$1/$bin/postgres" ] && return
+# postgres MAJOR SUITE PACKAGE…: a tree in $tools/pgMAJOR with the server and the
+# extensions of Debian that the tests use. It stands apart from the host's own
+# PostgreSQL, whose extensions the tests must not meet.
+postgres() {
+	major=$1 suite=$2
+	shift 2
+	want="postgresql-$major"
+	for p in "$@"; do want="$want,postgresql-$major-$p"; done
+	tree=$tools/pg$major
+	[ "$(cat "$tree/.packages" 2>/dev/null)" = "$want" ] && return
 	packages mmdebstrap:mmdebstrap patchelf:patchelf file:file
-	echo "installing PostgreSQL $1 into $tools/pg$1"
+	echo "installing PostgreSQL $major into $tree"
 	$sudo mkdir -p "$tools"
-	$sudo rm -rf "$tools/pg$1"
+	$sudo rm -rf "$tree"
 	# shellcheck disable=SC2024
-	$sudo mmdebstrap --quiet --variant=extract --include="postgresql-$1" "$2" "$tools/pg$1" 2>/tmp/holdfast-mmdebstrap.log || {
+	$sudo mmdebstrap --quiet --variant=extract --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --include="$want" "$suite" "$tree" 2>/tmp/holdfast-mmdebstrap.log || {
 		cat /tmp/holdfast-mmdebstrap.log >&2
 		exit 1
 	}
-	lib=$tools/pg$1/usr/lib/$(uname -m)-linux-gnu
+	lib=$tree/usr/lib/$(uname -m)-linux-gnu
 	$sudo rm -f "$lib"/libLLVM*
 	loader=$(find "$lib" -name 'ld-linux*.so.*' | head -n 1)
-	for f in "$tools/pg$1/$bin"/*; do
+	for f in "$tree/usr/lib/postgresql/$major/bin"/*; do
 		file -bL "$f" | grep -q ELF || continue
-		$sudo patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$lib" "$f"
+		$sudo patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$lib:$lib/blas:$lib/lapack" "$f"
 	done
-	$sudo chmod 755 "$tools" "$tools/pg$1"
-	"$tools/pg$1/$bin/postgres" --version
+	$sudo chmod 755 "$tools" "$tree"
+	"$tree/usr/lib/postgresql/$major/bin/postgres" --version
+	echo "$want" | $sudo tee "$tree/.packages" >/dev/null
 }
 
 program() { # program NAME PACKAGE@VERSION: a Go command in $tools/bin
@@ -78,8 +87,8 @@ stores() {
 packages curl:curl setfattr:attr gzip:gzip tar:tar strace:strace pgrep:procps
 for what in ${*:-15 17 stores}; do
 	case $what in
-	15) postgres 15 bookworm ;;
-	17) postgres 17 trixie ;;
+	15) postgres 15 bookworm cron hypopg pgaudit plpgsql-check postgis-3 wal2json ;;
+	17) postgres 17 trixie cron hypopg pgaudit pgvector plpgsql-check postgis-3 wal2json ;;
 	stores) stores ;;
 	*) echo "deps.sh: there is no $what; say 15, 17 or stores" >&2 && exit 1 ;;
 	esac

@@ -33,16 +33,15 @@ type Postgres struct {
 	ended chan struct{}
 }
 
-// PostgresBin returns the folder of the server and the tools of a major version.
+// PostgresBin returns the folder of the server and the tools of a major version. It
+// is never the host's own, whose extensions would change what a test finds.
 func PostgresBin(major int) (string, error) {
 	m := strconv.Itoa(major)
-	for _, root := range []string{"/", filepath.Join(toolsDir(), "pg"+m)} {
-		bin := filepath.Join(root, "usr/lib/postgresql", m, "bin")
-		if _, err := os.Stat(filepath.Join(bin, "postgres")); err == nil {
-			return bin, nil
-		}
+	bin := filepath.Join(toolsDir(), "pg"+m, "usr/lib/postgresql", m, "bin")
+	if _, err := os.Stat(filepath.Join(bin, "postgres")); err != nil {
+		return "", fmt.Errorf("PostgreSQL %d is not here; `make deps` installs it", major)
 	}
-	return "", fmt.Errorf("PostgreSQL %d is not here; `make deps` installs it", major)
+	return bin, nil
 }
 
 // StartPostgres makes a cluster with one superuser and starts it on a free port
