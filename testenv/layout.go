@@ -9,7 +9,7 @@ import (
 
 // writeLayout writes the folder that Supabase's installer makes, without the
 // database's files and the storage objects.
-func writeLayout(dir string, major, dbPort int) error {
+func writeLayout(dir string, major, dbPort int, password string) error {
 	env := fmt.Sprintf(`POSTGRES_PASSWORD=%s
 POSTGRES_HOST=db
 POSTGRES_DB=postgres
@@ -18,7 +18,7 @@ JWT_SECRET="fixture-jwt-secret-with-at-least-32-characters"
 GLOBAL_S3_BUCKET=stub
 STORAGE_TENANT_ID=stub
 SMTP_PASS='is "quoted"'
-`, Password)
+`, quoteEnv(password))
 	files := map[string]string{
 		"docker-compose.yml":          compose(major, dbPort),
 		"docker-compose.override.yml": "services: {}\n",
@@ -58,6 +58,11 @@ Deno.serve((r: Request) => route(r));
 		return err
 	}
 	return os.MkdirAll(filepath.Join(dir, "volumes/storage"), 0o755)
+}
+
+// quoteEnv quotes a value for .env files.
+func quoteEnv(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`).Replace(value) + `"`
 }
 
 // compose returns a compose file with what a backup looks at. Old releases
