@@ -85,6 +85,22 @@ func (p *Postgres) addExtensions(folder string) error {
 	return nil
 }
 
+// setVersion says which version of an extension the server makes if none is named.
+func (p *Postgres) setVersion(extension, version string) error {
+	file := filepath.Join(p.ExtensionDir(), extension+".control")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(b), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "default_version") {
+			lines[i] = "default_version = '" + version + "'"
+		}
+	}
+	return writeFile(file, strings.Join(lines, "\n"), 0o644)
+}
+
 // rootKey of the vault, the same on all servers unless a test changes its file.
 const rootKey = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
@@ -92,7 +108,12 @@ const rootKey = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f
 // each secret.
 func (p *Postgres) RootKeyFile() string { return filepath.Join(p.dir, "pgsodium_root.key") }
 
-func (p *Postgres) writeRootKey() error { return writeFile(p.RootKeyFile(), rootKey, 0o644) }
+func (p *Postgres) writeRootKey() error {
+	if err := writeFile(p.RootKeyFile(), rootKey, 0o600); err != nil || os.Getuid() != 0 {
+		return err
+	}
+	return os.Chown(p.RootKeyFile(), nobody, nobody)
+}
 
 // linkAll makes a folder with links to what is in another one, apart from some names.
 func linkAll(from, to string, but ...string) error {

@@ -97,8 +97,8 @@ func (p *Postgres) create(ctx context.Context, c PostgresConfig) error {
 	if err := p.init(ctx, c.ICU); err != nil {
 		return err
 	}
-	p.settings = append(imageSettings(c.Hard), "pgsodium.root_key_file="+p.RootKeyFile())
-	return p.Start(ctx, c.Settings...)
+	p.settings = slices.Concat(imageSettings(c.Hard), []string{"pgsodium.root_key_file=" + p.RootKeyFile()}, c.Settings)
+	return p.Start(ctx)
 }
 
 // imageSettings returns what Supabase's images set and a backup may meet.
@@ -151,8 +151,8 @@ func asNobody() *syscall.SysProcAttr {
 	return a
 }
 
-// Start starts a stopped server, on the port that it had. Settings are "name=value"
-// and hold until it is stopped.
+// Start starts a stopped server, on the port that it had, with the settings that it
+// was made with. More settings, "name=value", hold until it is stopped.
 func (p *Postgres) Start(ctx context.Context, settings ...string) error {
 	if p.Port == 0 {
 		port, err := freePort()

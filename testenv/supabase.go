@@ -3,9 +3,11 @@ package testenv
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -35,13 +37,14 @@ type SupabaseConfig struct {
 	Major    int    // of PostgreSQL: 15 (old layout, Kong) or 17 (new layout, Envoy)
 	Dir      string // made; must not exist
 	Objects  int    // storage objects
+	Name     string // of the compose project; default: supabase
 	Password string // POSTGRES_PASSWORD; default: [ProjectPassword]
 	// Fresh leaves out what a user made and stored: a new installation.
 	Fresh bool
 	// Hard adds what restores stumble on, see [PostgresConfig] and fixture/hard.sql.
 	Hard bool
-	// Vault is the version of supabase_vault: 0.3.1, the default, 0.2.8, which needs
-	// pgsodium, or 0.2.1 of early 2023.
+	// Vault is the version of supabase_vault that the server makes: 0.3.1, the default,
+	// 0.2.8, which needs pgsodium, or 0.2.1 of early 2023.
 	Vault    string
 	Settings []string // of the server, "name=value"
 }
@@ -54,6 +57,9 @@ func StartSupabase(ctx context.Context, c SupabaseConfig) (*Supabase, error) {
 	}
 	if c.Vault == "" {
 		c.Vault = "0.3.1"
+	}
+	if c.Name == "" {
+		c.Name = "supabase"
 	}
 	pg, err := StartCluster(ctx, PostgresConfig{Major: c.Major, Settings: c.Settings, Password: c.Password, ICU: true, Hard: c.Hard})
 	if err != nil {
@@ -107,6 +113,9 @@ func NewCluster(tb testing.TB, c PostgresConfig) *Postgres {
 }
 
 func (s *Supabase) build(ctx context.Context, c SupabaseConfig) error {
+	if err := errors.Join(s.DB.setVersion("supabase_vault", c.Vault), s.DB.setVersion("pgsodium", pgsodiumOf[c.Vault])); err != nil {
+		return err
+	}
 	// initdb made the database "postgres"; its owner is changed by the fixture.
 	if err := s.DB.Exec(ctx, "postgres", "CREATE DATABASE _supabase"); err != nil {
 		return err
@@ -116,11 +125,20 @@ func (s *Supabase) build(ctx context.Context, c SupabaseConfig) error {
 			return fmt.Errorf("fixture %s: %w", f.name, err)
 		}
 	}
-	if err := writeLayout(s.Dir, c.Major, s.DB.Port, c.Password); err != nil {
+	if c.Hard { // pg_cron of 15 finds its tables at the start of the server only
+		s.DB.Signal(syscall.SIGINT)
+		if err := s.DB.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if err := writeLayout(s.Dir, c, s.DB.Port); err != nil {
 		return err
 	}
 	return s.AddObjects(ctx, 0, c.Objects)
 }
+
+// pgsodiumOf are the versions of pgsodium that come with those of the vault.
+var pgsodiumOf = map[string]string{"0.2.1": "3.0.4", "0.2.8": "3.1.8", "0.3.1": "3.1.8"}
 
 type script struct{ name, database, sql string }
 
@@ -134,9 +152,9 @@ func (c SupabaseConfig) scripts() []script {
 	if c.Major < 16 {
 		first += "CREATE EXTENSION pgjwt SCHEMA extensions;"
 	}
-	vault := "CREATE EXTENSION supabase_vault VERSION '" + c.Vault + "'"
+	vault := "CREATE EXTENSION supabase_vault"
 	if c.Vault != "0.3.1" {
-		vault = "CREATE EXTENSION pgsodium VERSION '" + map[string]string{"0.2.8": "3.1.8", "0.2.1": "3.0.4"}[c.Vault] + "'; " + vault
+		vault = "CREATE EXTENSION pgsodium; " + vault
 	}
 	out := []script{
 		read("roles.sql", "postgres"), {"passwords", "postgres", passwords(c.Password)}, {"first extensions", "postgres", first}, read("services.sql", "postgres"), read("internal.sql", "_supabase"),

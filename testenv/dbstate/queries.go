@@ -66,7 +66,7 @@ func queries(major int) map[string]string {
 		"large_objects":  `SELECT format('%s %s %s', l.oid, pg_get_userbyid(l.lomowner), md5(lo_get(l.oid))) FROM pg_largeobject_metadata l`,
 		"comments":       `SELECT i.type || ' ' || i.identity || ': ' || d.description FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) i WHERE i.identity NOT LIKE 'pg\_%' AND i.schema IS DISTINCT FROM 'pg_catalog' AND i.type NOT IN ('language', 'access method', 'cast')`,
 		"statistics":     `SELECT concat_ws(' ', x.stxname, pg_get_userbyid(x.stxowner), x.stxkind::text, pg_get_statisticsobjdef(x.oid)) FROM pg_statistic_ext x`,
-		"user_mappings":  `SELECT concat_ws(' ', srvname, usename, umoptions::text) FROM pg_user_mappings`,
+		"user_mappings":  `SELECT concat_ws(' ', srvname, usename, (SELECT string_agg(o, ' ' ORDER BY o) FROM unnest(umoptions) o)) FROM pg_user_mappings`,
 	}
 }
 
