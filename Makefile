@@ -37,7 +37,7 @@ race: deps ## Test what runs side by side with the race detector
 
 .PHONY: e2e
 e2e: deps ## Test the real daemon through REST
-	go test -count=1 -timeout 10m ./e2e
+	go test -count=1 -timeout 20m ./e2e
 
 .PHONY: bench
 bench: deps ## Measure against rivals

@@ -146,7 +146,7 @@ func firstDiff(a, b string) string {
 // and generated columns may need it.
 func restoreByHand(t *testing.T, src *testenv.Supabase, dir string, major int) {
 	t.Helper()
-	fresh := testenv.NewPostgres(t, major)
+	fresh := testenv.NewCluster(t, testenv.PostgresConfig{Major: major, Password: testenv.ProjectPassword}) // which the globals set
 	conn := "'" + fresh.URL("postgres") + "'"
 	sh(t, dir, `export PATH='`+fresh.Bin+`':$PATH
 psql -q `+conn+` -f database/globals.sql >globals.log 2>&1 || true

@@ -139,7 +139,7 @@ func TestHardCasesComeBack(t *testing.T) {
 
 	t.Run("without an extension", func(t *testing.T) {
 		poor := testenv.NewPostgres(t, 15)
-		files, err := filepath.Glob(filepath.Join(filepath.Dir(poor.DataDir()), "usr/share/postgresql/15/extension/pg_cron*"))
+		files, err := filepath.Glob(filepath.Join(poor.ExtensionDir(), "pg_cron*"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no files of pg_cron: %v", err)
 		}
@@ -279,7 +279,7 @@ func TestAnotherEncoding(t *testing.T) {
 // which no dump holds.
 func TestRowsOfAnExtension(t *testing.T) {
 	pg := testenv.NewPostgres(t, 15)
-	dir := filepath.Join(filepath.Dir(pg.DataDir()), "usr/share/postgresql/15/extension")
+	dir := pg.ExtensionDir()
 	for name, content := range map[string]string{
 		"zones.control": "default_version = '1'\n",
 		"zones--1.sql":  "CREATE TABLE zones (id int, name text); INSERT INTO zones VALUES (1, 'its own'), (2, 'its own'); SELECT pg_extension_config_dump('zones', 'WHERE id > 2');",

@@ -9,7 +9,7 @@ import (
 
 // writeLayout writes the folder that Supabase's installer makes, without the
 // database's files and the storage objects.
-func writeLayout(dir string, major, dbPort int) error {
+func writeLayout(dir string, c SupabaseConfig, dbPort int) error {
 	env := fmt.Sprintf(`POSTGRES_PASSWORD=%s
 POSTGRES_HOST=db
 POSTGRES_DB=postgres
@@ -18,14 +18,14 @@ JWT_SECRET="fixture-jwt-secret-with-at-least-32-characters"
 GLOBAL_S3_BUCKET=stub
 STORAGE_TENANT_ID=stub
 SMTP_PASS='is "quoted"'
-`, Password)
+`, quoteEnv(c.Password))
 	files := map[string]string{
-		"docker-compose.yml":          compose(major, dbPort),
+		"docker-compose.yml":          compose(c, dbPort),
 		"docker-compose.override.yml": "services: {}\n",
 		".env":                        env,
 		".env.functions":              "STRIPE_KEY=sk_fixture\n",
 		"volumes/db/roles.sql":        "-- first start only\n",
-		"volumes/db/data/PG_VERSION":  fmt.Sprintln(major),
+		"volumes/db/data/PG_VERSION":  fmt.Sprintln(c.Major),
 		"volumes/snippets/a.sql":      "select 1;\n",
 		"volumes/logs/vector.yml":     "api: {}\n",
 		"volumes/functions/main/index.ts": `import { route } from "../_shared/route.ts";
@@ -37,7 +37,7 @@ Deno.serve((r: Request) => route(r));
 		"volumes/functions/notify/index.ts":     "Deno.serve(() => new Response(Deno.env.get(\"STRIPE_KEY\") ? \"ok\" : \"no\"));\n",
 		"volumes/functions/notify/static/a.txt": strings.Repeat("static\n", 100),
 	}
-	if major >= 17 {
+	if c.Major >= 17 {
 		files[".supabase-version"] = "ref=self-hosted/v0.7.0\n"
 		files["volumes/api/envoy/envoy.yaml"] = "static_resources: {}\n"
 	} else {
@@ -60,14 +60,19 @@ Deno.serve((r: Request) => route(r));
 	return os.MkdirAll(filepath.Join(dir, "volumes/storage"), 0o755)
 }
 
+// quoteEnv quotes a value for .env files.
+func quoteEnv(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`).Replace(value) + `"`
+}
+
 // compose returns a compose file with what a backup looks at. Old releases
 // publish the pooler only; here db has a port as well, as many operators add.
-func compose(major, dbPort int) string {
+func compose(c SupabaseConfig, dbPort int) string {
 	gateway, image := "kong", "supabase/postgres:15.8.1.085"
-	if major >= 17 {
+	if c.Major >= 17 {
 		gateway, image = "api-gw", "supabase/postgres:17.6.1.054"
 	}
-	return fmt.Sprintf(`name: supabase
+	return fmt.Sprintf(`name: %s
 services:
   %s: {image: gateway}
   functions:
@@ -81,7 +86,7 @@ services:
       TENANT_ID: ${STORAGE_TENANT_ID:-stub}
     volumes: ["./volumes/storage:/var/lib/storage:z"]
   db:
-    container_name: supabase-db
+    container_name: %s-db
     image: %s
     ports: ["127.0.0.1:%d:5432"]
     environment: {POSTGRES_PASSWORD: "${POSTGRES_PASSWORD}"}
@@ -92,7 +97,7 @@ services:
     ports: ["5432:5432", "6543:6543"]
 volumes:
   db-config:
-`, gateway, image, dbPort)
+`, c.Name, gateway, c.Name, image, dbPort)
 }
 
 func writeFile(name, text string, mode os.FileMode) error {

@@ -3,13 +3,13 @@ package testenv
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Password of every superuser that testenv makes.
+// Password of the superuser of a cluster that is no project, see [ProjectPassword].
 const Password = "secret"
 
 // Superuser of testenv's clusters, as in Supabase's images.
@@ -25,12 +25,27 @@ const Superuser = "supabase_admin"
 
 // Postgres is a PostgreSQL server that runs as a child process.
 type Postgres struct {
-	Major int
-	Bin   string // folder of the tools of its version
-	Port  int
-	dir   string
-	cmd   *exec.Cmd
-	ended chan struct{}
+	Major    int
+	Bin      string // folder of the tools of its version
+	Port     int
+	Password string // of the superuser
+	dir      string
+	settings []string
+	cmd      *exec.Cmd
+	ended    chan struct{}
+}
+
+// PostgresConfig shapes a cluster.
+type PostgresConfig struct {
+	Major    int
+	Settings []string // "name=value"
+	Password string   // of the superuser; default: [Password]
+	// ICU makes ICU's en_US the locale of the databases, as in Supabase's images.
+	// The default is C.UTF-8 of the C library.
+	ICU bool
+	// Hard preloads what the images preload, pg_cron first, and makes the stand-ins
+	// behave like the extensions that they stand for, see fixture/README.md.
+	Hard bool
 }
 
 // PostgresBin returns the folder of the server and the tools of a major version. It
@@ -48,7 +63,12 @@ func PostgresBin(major int) (string, error) {
 // of the loopback. Settings are "name=value". The caller must call
 // [Postgres.Stop].
 func StartPostgres(ctx context.Context, major int, settings ...string) (*Postgres, error) {
-	bin, err := PostgresBin(major)
+	return StartCluster(ctx, PostgresConfig{Major: major, Settings: settings})
+}
+
+// StartCluster is StartPostgres with more choices.
+func StartCluster(ctx context.Context, c PostgresConfig) (*Postgres, error) {
+	bin, err := PostgresBin(c.Major)
 	if err != nil {
 		return nil, err
 	}
@@ -56,44 +76,68 @@ func StartPostgres(ctx context.Context, major int, settings ...string) (*Postgre
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{Major: major, Bin: bin, dir: dir}
-	if err := p.init(ctx); err != nil {
-		_ = os.RemoveAll(dir) // the first error says more
-		return nil, err
+	p := &Postgres{Major: c.Major, Bin: bin, Password: c.Password, dir: dir}
+	if p.Password == "" {
+		p.Password = Password
 	}
-	if err := p.Start(ctx, settings...); err != nil {
+	if err := p.create(ctx, c); err != nil {
 		_ = os.RemoveAll(dir) // the first error says more
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *Postgres) init(ctx context.Context) error {
+func (p *Postgres) create(ctx context.Context, c PostgresConfig) error {
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		return err
 	}
+	if err := p.install(c.Hard); err != nil {
+		return err
+	}
+	if err := p.init(ctx, c.ICU); err != nil {
+		return err
+	}
+	p.settings = slices.Concat(imageSettings(c.Hard), []string{"pgsodium.root_key_file=" + p.RootKeyFile()}, c.Settings)
+	return p.Start(ctx)
+}
+
+// imageSettings returns what Supabase's images set and a backup may meet.
+func imageSettings(hard bool) []string {
+	preload := "pg_stat_statements"
+	out := []string{"wal_level=logical", "max_replication_slots=10", "max_wal_senders=10"}
+	if hard {
+		preload += ",pgaudit,pg_cron"
+		out = append(out, "cron.database_name=postgres", "cron.use_background_workers=on", "max_worker_processes=16")
+	}
+	return append(out, "shared_preload_libraries="+preload)
+}
+
+// init makes the cluster's data.
+func (p *Postgres) init(ctx context.Context, icu bool) error {
 	pw := filepath.Join(p.dir, "pw")
-	if err := os.WriteFile(pw, []byte(Password), 0o644); err != nil {
+	if err := os.WriteFile(pw, []byte(p.Password), 0o644); err != nil {
 		return err
 	}
-	if err := os.Mkdir(filepath.Join(p.dir, "data"), 0o700); err != nil {
+	if err := p.makeDataDir(); err != nil {
 		return err
 	}
-	if os.Getuid() == 0 {
-		if err := os.Chown(filepath.Join(p.dir, "data"), nobody, nobody); err != nil {
-			return err
-		}
+	args := []string{"-D", p.DataDir(), "-U", Superuser, "-A", "scram-sha-256", "--pwfile", pw, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"}
+	if icu {
+		args = append(args, "--locale-provider=icu", "--icu-locale=en-US")
 	}
-	if err := p.installExtensions(); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, "initdb"), "-D", filepath.Join(p.dir, "data"), "-U", Superuser,
-		"-A", "scram-sha-256", "--pwfile", pw, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+	cmd := exec.CommandContext(ctx, filepath.Join(p.Bin, "initdb"), args...)
 	cmd.SysProcAttr, cmd.Dir = asNobody(), p.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	return nil
+	return os.Remove(pw)
+}
+
+func (p *Postgres) makeDataDir() error {
+	if err := os.Mkdir(p.DataDir(), 0o700); err != nil || os.Getuid() != 0 {
+		return err
+	}
+	return os.Chown(p.DataDir(), nobody, nobody)
 }
 
 // nobody is whom PostgreSQL runs as when the tests run as root, which it refuses.
@@ -107,7 +151,8 @@ func asNobody() *syscall.SysProcAttr {
 	return a
 }
 
-// Start starts a stopped server, on the port that it had.
+// Start starts a stopped server, on the port that it had, with the settings that it
+// was made with. More settings, "name=value", hold until it is stopped.
 func (p *Postgres) Start(ctx context.Context, settings ...string) error {
 	if p.Port == 0 {
 		port, err := freePort()
@@ -116,15 +161,14 @@ func (p *Postgres) Start(ctx context.Context, settings ...string) error {
 		}
 		p.Port = port
 	}
-	args := []string{"-D", filepath.Join(p.dir, "data")}
-	for _, s := range append([]string{
+	args := []string{"-D", p.DataDir()}
+	for _, s := range slices.Concat([]string{
 		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(p.Port), "unix_socket_directories=", "fsync=off", "synchronous_commit=off",
-		"full_page_writes=off", "shared_buffers=32MB", "wal_level=logical", "jit=off", "shared_preload_libraries=pg_stat_statements",
-		"extension_destdir=" + p.dir, "max_wal_size=4GB",
-	}, settings...) {
+		"full_page_writes=off", "shared_buffers=32MB", "jit=off", "max_wal_size=4GB",
+	}, p.settings, settings) {
 		args = append(args, "-c", s)
 	}
-	p.cmd = exec.Command(filepath.Join(p.Bin, "postgres"), args...) // Stop ends it
+	p.cmd = exec.Command(p.binary(), args...) // Stop ends it
 	p.cmd.SysProcAttr = asNobody()
 	p.cmd.SysProcAttr.Pdeathsig, p.cmd.SysProcAttr.Setpgid = syscall.SIGINT, true
 	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -170,8 +214,11 @@ func (p *Postgres) ready(ctx context.Context) error {
 }
 
 // URL returns how to connect to a database as the superuser.
-func (p *Postgres) URL(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(Superuser, Password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)), Path: database}
+func (p *Postgres) URL(database string) string { return p.URLAs(Superuser, p.Password, database) }
+
+// URLAs returns how to connect to a database as a role.
+func (p *Postgres) URLAs(role, password, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)), Path: database}
 	return u.String()
 }
 
@@ -208,43 +255,6 @@ func (p *Postgres) Log() string {
 		return err.Error()
 	}
 	return string(b)
-}
-
-// installExtensions puts the stand-ins for Supabase's extensions where
-// Debian's extension_destdir makes the server look.
-func (p *Postgres) installExtensions() error {
-	share := filepath.Join(p.Bin, "../../../../share/postgresql", strconv.Itoa(p.Major), "extension")
-	dir := filepath.Join(p.dir, share)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	files, err := fixture.ReadDir("fixture/extensions")
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if err := copyFixture("fixture/extensions/"+f.Name(), filepath.Join(dir, f.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyFixture(name, to string) error {
-	src, err := fixture.Open(name)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, src)
-	if cerr := dst.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // DataDir returns the folder of the cluster.

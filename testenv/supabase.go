@@ -3,18 +3,27 @@ package testenv
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 )
 
 //go:embed fixture
 var fixture embed.FS
+
+// ProjectPassword is what a project's POSTGRES_PASSWORD is unless a test says
+// otherwise. It has what quoting, URLs and .env files stumble on.
+const ProjectPassword = `it's p@ss:w/rd? "5$" 100%#`
+
+// ServiceRoles are the roles that the services of a project log in as. Their password
+// is POSTGRES_PASSWORD.
+var ServiceRoles = []string{
+	"supabase_admin", "postgres", "authenticator", "pgbouncer", "supabase_auth_admin", "supabase_storage_admin", "supabase_functions_admin",
+	"supabase_replication_admin", "supabase_read_only_user", "supabase_etl_admin",
+}
 
 // Supabase is a self-hosted Supabase project: a folder as its installer lays it
 // out, and the database.
@@ -25,15 +34,34 @@ type Supabase struct {
 
 // SupabaseConfig shapes a project.
 type SupabaseConfig struct {
-	Major   int    // of PostgreSQL: 15 (old layout, Kong) or 17 (new layout, Envoy)
-	Dir     string // made; must not exist
-	Objects int    // storage objects
+	Major    int    // of PostgreSQL: 15 (old layout, Kong) or 17 (new layout, Envoy)
+	Dir      string // made; must not exist
+	Objects  int    // storage objects
+	Name     string // of the compose project; default: supabase
+	Password string // POSTGRES_PASSWORD; default: [ProjectPassword]
+	// Fresh leaves out what a user made and stored: a new installation.
+	Fresh bool
+	// Hard adds what restores stumble on, see [PostgresConfig] and fixture/hard.sql.
+	Hard bool
+	// Vault is the version of supabase_vault that the server makes: 0.3.1, the default,
+	// 0.2.8, which needs pgsodium, or 0.2.1 of early 2023.
+	Vault    string
+	Settings []string // of the server, "name=value"
 }
 
 // StartSupabase makes a project and starts its database. The caller must call
 // [Supabase.Stop].
 func StartSupabase(ctx context.Context, c SupabaseConfig) (*Supabase, error) {
-	pg, err := StartPostgres(ctx, c.Major)
+	if c.Password == "" {
+		c.Password = ProjectPassword
+	}
+	if c.Vault == "" {
+		c.Vault = "0.3.1"
+	}
+	if c.Name == "" {
+		c.Name = "supabase"
+	}
+	pg, err := StartCluster(ctx, PostgresConfig{Major: c.Major, Settings: c.Settings, Password: c.Password, ICU: true, Hard: c.Hard})
 	if err != nil {
 		return nil, err
 	}
@@ -73,92 +101,88 @@ func NewPostgres(tb testing.TB, major int, settings ...string) *Postgres {
 // Stop stops the database. The folder stays.
 func (s *Supabase) Stop() { s.DB.Stop() }
 
+// NewCluster is StartCluster for tests. The server ends with the test.
+func NewCluster(tb testing.TB, c PostgresConfig) *Postgres {
+	tb.Helper()
+	p, err := StartCluster(tb.Context(), c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Stop)
+	return p
+}
+
 func (s *Supabase) build(ctx context.Context, c SupabaseConfig) error {
+	if err := errors.Join(s.DB.setVersion("supabase_vault", c.Vault), s.DB.setVersion("pgsodium", pgsodiumOf[c.Vault])); err != nil {
+		return err
+	}
 	// initdb made the database "postgres"; its owner is changed by the fixture.
 	if err := s.DB.Exec(ctx, "postgres", "CREATE DATABASE _supabase"); err != nil {
 		return err
 	}
-	for _, f := range []struct{ file, db string }{{"roles", "postgres"}, {"managed", "postgres"}, {"project", "postgres"}, {"internal", "_supabase"}} {
-		sql, err := fixture.ReadFile("fixture/" + f.file + ".sql")
-		if err != nil {
-			return err
-		}
-		if err := s.DB.Exec(ctx, f.db, string(sql)); err != nil {
-			return fmt.Errorf("fixture %s.sql: %w", f.file, err)
+	for _, f := range c.scripts() {
+		if err := s.DB.Exec(ctx, f.database, f.sql); err != nil {
+			return fmt.Errorf("fixture %s: %w", f.name, err)
 		}
 	}
-	if err := writeLayout(s.Dir, c.Major, s.DB.Port); err != nil {
+	if c.Hard { // pg_cron of 15 finds its tables at the start of the server only
+		s.DB.Signal(syscall.SIGINT)
+		if err := s.DB.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if err := writeLayout(s.Dir, c, s.DB.Port); err != nil {
 		return err
 	}
 	return s.AddObjects(ctx, 0, c.Objects)
 }
 
-// StorageRoot returns the folder of the storage service.
-func (s *Supabase) StorageRoot() string { return filepath.Join(s.Dir, "volumes/storage") }
+// pgsodiumOf are the versions of pgsodium that come with those of the vault.
+var pgsodiumOf = map[string]string{"0.2.1": "3.0.4", "0.2.8": "3.1.8", "0.3.1": "3.1.8"}
 
-// AddObjects uploads storage objects with the numbers from up to, not including,
-// to: files with xattrs, and their rows. Two thirds do not compress.
-func (s *Supabase) AddObjects(ctx context.Context, from, to int) error {
-	rnd := rand.New(rand.NewPCG(uint64(from), uint64(to)))
-	var rows [][]any
-	for i := from; i < to; i++ {
-		o := object(i)
-		data := content(rnd, i)
-		if err := s.writeObject(o, data); err != nil {
-			return err
-		}
-		rows = append(rows, []any{o.bucket, o.name, o.version, map[string]any{"mimetype": o.mime, "cacheControl": "max-age=3600", "size": len(data)}})
+type script struct{ name, database, sql string }
+
+// scripts returns what makes the databases of a project, in this order.
+func (c SupabaseConfig) scripts() []script {
+	owner := Superuser // of the first extensions; pg_dump knows no owners of extensions
+	if c.Hard {
+		owner = "postgres"
 	}
-	conn, err := pgx.Connect(ctx, s.DB.URL("postgres"))
+	first := `CREATE SCHEMA extensions AUTHORIZATION postgres; SET SESSION AUTHORIZATION ` + owner + `; CREATE EXTENSION "uuid-ossp" SCHEMA extensions; CREATE EXTENSION pgcrypto SCHEMA extensions; CREATE EXTENSION pg_stat_statements SCHEMA extensions;`
+	if c.Major < 16 {
+		first += "CREATE EXTENSION pgjwt SCHEMA extensions;"
+	}
+	vault := "CREATE EXTENSION supabase_vault"
+	if c.Vault != "0.3.1" {
+		vault = "CREATE EXTENSION pgsodium; " + vault
+	}
+	out := []script{
+		read("roles.sql", "postgres"), {"passwords", "postgres", passwords(c.Password)}, {"first extensions", "postgres", first}, read("services.sql", "postgres"), read("internal.sql", "_supabase"),
+		{"vault", "postgres", vault},
+	}
+	if c.Fresh {
+		return out
+	}
+	out = append(out, read("project.sql", "postgres"))
+	if c.Hard {
+		out = append(out, read("hard.sql", "postgres"), read(fmt.Sprintf("hard%d.sql", c.Major), "postgres"))
+	}
+	return out
+}
+
+func read(name, database string) script {
+	sql, err := fixture.ReadFile("fixture/" + name)
 	if err != nil {
-		return err
+		panic(err) // it is part of the program
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.CopyFrom(ctx, pgx.Identifier{"storage", "objects"}, []string{"bucket_id", "name", "version", "metadata"}, pgx.CopyFromRows(rows))
-	return err
+	return script{name, database, string(sql)}
 }
 
-type storageObject struct{ bucket, name, version, mime string }
-
-func object(i int) storageObject {
-	o := storageObject{"avatars", fmt.Sprintf("users/%03d/Bild %d ü.png", i%997, i), fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i), "image/png"}
-	if i%3 == 0 {
-		o.bucket, o.name, o.mime = "documents", fmt.Sprintf("%d/report-%d.txt", i%31, i), "text/plain; charset=utf-8"
+// passwords returns what gives the service roles their password.
+func passwords(password string) string {
+	var b strings.Builder
+	for _, role := range ServiceRoles {
+		fmt.Fprintf(&b, "ALTER ROLE %s PASSWORD '%s';", role, strings.ReplaceAll(password, "'", "''"))
 	}
-	return o
-}
-
-// content returns what the nth object holds: a few kilobytes, some tens now and
-// then.
-func content(rnd *rand.Rand, i int) []byte {
-	n := 500 + rnd.IntN(6000)
-	if i%50 == 0 {
-		n *= 20
-	}
-	b := make([]byte, n)
-	for k := range b {
-		if i%3 == 0 {
-			b[k] = "the quick brown fox "[k%20]
-		} else {
-			b[k] = byte(rnd.Uint32())
-		}
-	}
-	return b
-}
-
-func (s *Supabase) writeObject(o storageObject, data []byte) error {
-	dir := filepath.Join(s.StorageRoot(), "stub/stub", o.bucket, o.name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	file := filepath.Join(dir, o.version)
-	if err := os.WriteFile(file, data, 0o644); err != nil {
-		return err
-	}
-	for k, v := range map[string]string{"user.supabase.content-type": o.mime, "user.supabase.cache-control": "max-age=3600"} {
-		if err := unix.Setxattr(file, k, []byte(v), 0); err != nil {
-			return fmt.Errorf("xattr of %s: %w", file, err)
-		}
-	}
-	return nil
+	return b.String()
 }
