@@ -9,12 +9,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/archive"
-	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
 )
 
 // DatabasePart is the database of a project, with the roles of its server.
@@ -38,13 +36,13 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 	if err := s.tx.QueryRow(ctx, "SELECT current_database()").Scan(&name); err != nil {
 		return nil, wrapSQL(err)
 	}
-	if prints[name], err = p.dump(ctx, s, w, name); err != nil {
+	if prints[name], err = p.dump(ctx, s, w, t, name); err != nil {
 		return nil, err
 	}
 	if err := p.globals(ctx, s, w, t); err != nil {
 		return nil, err
 	}
-	if err := p.internal(ctx, s, w, name, prints); err != nil {
+	if err := p.internal(ctx, s, w, t, name, prints); err != nil {
 		return nil, err
 	}
 	if err := p.rootKey(ctx, prints[name], w, t); err != nil {
@@ -58,53 +56,6 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 		return nil, err
 	}
 	return t.warnings(), addBytes(w, "database/fingerprint.json", 0o644, append(b, '\n'))
-}
-
-// dump writes one database and takes its fingerprint beside it, in the same
-// snapshot.
-func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, name string) (*fingerprint, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type result struct {
-		taken *fingerprint
-		err   error
-	}
-	taken := make(chan result, 1)
-	go func() {
-		f, err := takeFingerprint(ctx, s)
-		taken <- result{f, err}
-	}()
-	err := p.pgDump(ctx, s, w, name)
-	if err != nil {
-		cancel()
-	}
-	r := <-taken
-	if err != nil {
-		return nil, err
-	}
-	if r.err != nil {
-		return nil, refused(r.err, "The rows of database "+name+" could not be counted")
-	}
-	return r.taken, nil
-}
-
-func (p *DatabasePart) pgDump(ctx context.Context, s *Session, w *archive.Writer, name string) error {
-	out, err := w.Pieces(archive.Entry{Name: "database/" + fileName(name) + dumpSuffix, Mode: 0o755, ModTime: time.Now()})
-	if err != nil {
-		return err
-	}
-	args := []string{"--format=custom", "--compress=0", "--snapshot=" + s.id}
-	if p.LockTimeout > 0 {
-		args = append(args, "--lock-wait-timeout="+strconv.FormatInt(p.LockTimeout.Milliseconds(), 10))
-	}
-	join := func(stdout io.Reader) error {
-		_, err := pgcustom.Copy(out, stdout)
-		return err
-	}
-	if err := s.tool(ctx, join, "pg_dump", args...); err != nil {
-		return err
-	}
-	return out.Close()
 }
 
 // fileName makes a file's name out of a database's.
@@ -146,7 +97,7 @@ func (*DatabasePart) globals(ctx context.Context, s *Session, w *archive.Writer,
 }
 
 // internal writes Supabase's second database, if there is one.
-func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, main string, prints map[string]*fingerprint) error {
+func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, t *tally, main string, prints map[string]*fingerprint) error {
 	var there bool
 	if err := s.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datallowconn)", internalDatabase).Scan(&there); err != nil {
 		return wrapSQL(err)
@@ -158,7 +109,7 @@ func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writ
 	if err != nil {
 		return err
 	}
-	prints[internalDatabase], err = p.dump(ctx, in, w, internalDatabase)
+	prints[internalDatabase], err = p.dump(ctx, in, w, t, internalDatabase)
 	return errors.Join(err, in.Close())
 }
 

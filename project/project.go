@@ -141,6 +141,7 @@ const (
 	passwordsMissing = "role_passwords_missing"
 	vaultKeyMissing  = "vault_key_missing"
 	fixedSettings    = "server_settings"
+	rowsUncounted    = "rows_uncounted"
 )
 
 // sentences has a row for each code: the part and the count are filled in.
@@ -153,4 +154,5 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	passwordsMissing: "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
 	vaultKeyMissing:  "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
 	fixedSettings:    "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",
+	rowsUncounted:    "%s: the rows of %d tables could not be counted, so a restore cannot compare them; warnings.jsonl in the archive names them.",
 }
