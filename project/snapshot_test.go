@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,3 +218,5 @@ func TestStorageSeesItsTable(t *testing.T) {
 		t.Errorf("%d files, want 20", files)
 	}
 }
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
