@@ -51,7 +51,7 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 	if err := settings(ctx, s, t); err != nil {
 		return nil, err
 	}
-	b, err := json.MarshalIndent(map[string]any{"format": 1, "databases": prints}, "", " ")
+	b, err := json.MarshalIndent(map[string]any{"format": 2, "databases": prints}, "", " ")
 	if err != nil {
 		return nil, err
 	}

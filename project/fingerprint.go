@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -62,7 +63,11 @@ const describeLockTimeout = "2000"
 // wait for a session that waits for such a lock.
 func (f *fingerprint) describe(ctx context.Context, s *Session) error {
 	err := s.tx.QueryRow(ctx, "SELECT version(), set_config('lock_timeout', $1, true)", describeLockTimeout).Scan(&f.Server, nil)
-	for name, query := range objectLists() {
+	lists := objectLists(s.major)
+	if !s.plain {
+		maps.Copy(lists, superuserLists)
+	}
+	for name, query := range lists {
 		if err == nil {
 			err = f.list(ctx, s, name, query)
 		}
@@ -73,7 +78,10 @@ func (f *fingerprint) describe(ctx context.Context, s *Session) error {
 		}
 	}
 	if err == nil {
-		err = f.sequences(ctx, s.tx)
+		err = f.vault(ctx, s)
+	}
+	if err == nil {
+		err = s.tentatively(ctx, func() error { return f.sequences(ctx, s.tx) })
 	}
 	return describeError(err)
 }
@@ -112,7 +120,7 @@ func (f *fingerprint) optional(ctx context.Context, s *Session, name, table, que
 }
 
 func (f *fingerprint) sequences(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, "SELECT schemaname, sequencename, format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences")
+	rows, err := tx.Query(ctx, sequenceStates)
 	if err != nil {
 		return err
 	}

@@ -63,12 +63,7 @@ func mustExec(t *testing.T, pg *testenv.Postgres, sql string) {
 
 func session(t *testing.T, pg *testenv.Postgres) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), pg.URL("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return conn
+	return sessionOn(t, pg, "postgres")
 }
 
 func run(t *testing.T, conn *pgx.Conn, sql string) {
@@ -220,3 +215,13 @@ func TestStorageSeesItsTable(t *testing.T) {
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+func sessionOn(t *testing.T, pg *testenv.Postgres, database string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), pg.URL(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
