@@ -21,6 +21,11 @@ const widePath = `SELECT concat_ws(', ',
  'public, extensions', (SELECT string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname NOT IN (SELECT m.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace m ON m.oid = e.extnamespace), n.nspname)
   FROM pg_catalog.pg_namespace n WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'public', 'extensions')))`
 
+func (s *Session) widePath(ctx context.Context) (path string, err error) {
+	err = s.tx.QueryRow(ctx, widePath).Scan(&path)
+	return path, wrapSQL(err)
+}
+
 // countedTable is a table whose rows are in the dump.
 type countedTable struct {
 	raw             relationName
@@ -42,9 +47,9 @@ func (f *fingerprint) count(ctx context.Context, s *Session) error {
 	if err != nil {
 		return wrapSQL(err)
 	}
-	var path string
-	if err := s.tx.QueryRow(ctx, widePath).Scan(&path); err != nil {
-		return wrapSQL(err)
+	path, err := s.widePath(ctx)
+	if err != nil {
+		return err
 	}
 	for _, t := range tables {
 		f.names[t.raw] = t.name
@@ -77,13 +82,20 @@ func (s *Session) countRows(ctx context.Context, t countedTable, path string) (n
 		if err := s.tx.QueryRow(ctx, "SELECT count(*) FROM ONLY "+t.name+" "+t.condition, pgx.QueryExecModeExec).Scan(&n); err != nil {
 			return err
 		}
-		// The function looks at the table as it is now, the query at the snapshot.
-		var same bool
-		err := s.tx.QueryRow(ctx, "SELECT c.relfilenode IS NOT DISTINCT FROM pg_relation_filenode(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2", t.raw.schema, t.raw.name).Scan(&same)
-		if err == nil && !same {
-			err = errRewritten
-		}
-		return err
+		return s.sameFile(ctx, t.raw)
 	})
 	return n, err
+}
+
+// sameFile returns errRewritten if a table, which must be locked, is not in the file that
+// the snapshot shows.
+func (s *Session) sameFile(ctx context.Context, table relationName) error {
+	// The function looks at the table as it is now, the query at the snapshot.
+	var same bool
+	err := s.tx.QueryRow(ctx, `SELECT c.relfilenode IS NOT DISTINCT FROM pg_relation_filenode(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`, table.schema, table.name).Scan(&same)
+	if err == nil && !same {
+		err = errRewritten
+	}
+	return err
 }

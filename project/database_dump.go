@@ -59,6 +59,9 @@ func (d *databaseDump) run(ctx context.Context) (*fingerprint, error) {
 		if err := described(); err != nil {
 			return err
 		}
+		if err := d.lockMembers(ctx, f); err != nil {
+			return err
+		}
 		if err := d.s.unchanged(ctx, states); err != nil {
 			return err
 		}
@@ -74,7 +77,7 @@ func (d *databaseDump) run(ctx context.Context) (*fingerprint, error) {
 	if err := counted(); err != nil {
 		return nil, err
 	}
-	return f, d.complete(f, dump)
+	return f, errors.Join(d.complete(f, dump), d.extensionRows(ctx, f))
 }
 
 // begin runs f beside its caller. What it returns waits for the end of f, as often as

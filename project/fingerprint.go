@@ -18,6 +18,8 @@ type fingerprint struct {
 	Sequences map[string]*int64          `json:"sequences"`
 	Objects   map[string]json.RawMessage `json:"objects"` // lists by what they list
 
+	ExtensionTables []*extensionTable `json:"extension_tables,omitempty"`
+
 	names     map[relationName]string // of tables and sequences, as the maps above have them
 	uncounted map[string]error        // tables without a row in Tables
 }
@@ -51,7 +53,10 @@ func takeFingerprint(ctx context.Context, s *Session) (*fingerprint, error) {
 	if err := f.describe(ctx, s); err != nil {
 		return nil, err
 	}
-	return f, f.count(ctx, s)
+	if err := f.count(ctx, s); err != nil {
+		return nil, err
+	}
+	return f, f.countExtensionTables(ctx, s)
 }
 
 // describeLockTimeout is how long a list of objects waits for a lock, in milliseconds: the
@@ -76,6 +81,9 @@ func (f *fingerprint) describe(ctx context.Context, s *Session) error {
 		if err == nil {
 			err = f.optional(ctx, s, name, o.table, o.query)
 		}
+	}
+	if err == nil {
+		err = s.tentatively(ctx, func() error { return f.extensionTables(ctx, s) })
 	}
 	if err == nil {
 		err = f.vault(ctx, s)

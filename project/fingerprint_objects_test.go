@@ -14,23 +14,28 @@ import (
 	"github.com/holdfast-dev/holdfast/testenv"
 )
 
-// installExtension puts the files of an extension where a server finds them.
+// installExtension makes an extension of a script.
 func installExtension(t *testing.T, pg *testenv.Postgres, name, script string) {
 	t.Helper()
+	installFile(t, pg, name+".control", "default_version = '1'\nrelocatable = false\nschema = public\n")
+	installFile(t, pg, name+"--1.sql", script)
+}
+
+// installFile puts a file of an extension where a server finds it.
+func installFile(t *testing.T, pg *testenv.Postgres, name, content string) {
+	t.Helper()
 	var dir string
-	err := filepath.WalkDir(filepath.Dir(pg.DataDir()), func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Dir(pg.DataDir()), func(path string, d os.DirEntry, _ error) error {
 		if d != nil && d.Name() == "pg_graphql.control" {
 			dir = filepath.Dir(path)
 		}
-		return nil //nolint:nilerr // what cannot be read is not it
+		return nil
 	})
 	if err != nil || dir == "" {
 		t.Fatalf("no folder of extensions below %s: %v", pg.DataDir(), err)
 	}
-	for file, content := range map[string]string{name + ".control": "default_version = '1'\nrelocatable = false\nschema = public\n", name + "--1.sql": script} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

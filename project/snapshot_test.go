@@ -69,7 +69,7 @@ func session(t *testing.T, pg *testenv.Postgres) *pgx.Conn {
 func run(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
 	if _, err := conn.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %s", err, sql)
 	}
 }
 
