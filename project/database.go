@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -49,6 +53,9 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 		return nil, err
 	}
 	if err := settings(ctx, s, t); err != nil {
+		return nil, err
+	}
+	if err := subscriptions(prints, t); err != nil {
 		return nil, err
 	}
 	b, err := json.MarshalIndent(map[string]any{"format": 2, "databases": prints}, "", " ")
@@ -96,16 +103,24 @@ func (*DatabasePart) globals(ctx context.Context, s *Session, w *archive.Writer,
 	return addBytes(w, "database/globals.sql", 0o600, roles)
 }
 
-// internal writes Supabase's second database, if there is one.
+// internal writes Supabase's second database, if there is one. It may be made or dropped
+// meanwhile, which is no reason to lose the backup of the first.
 func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, t *tally, main string, prints map[string]*fingerprint) error {
-	var there bool
-	if err := s.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datallowconn)", internalDatabase).Scan(&there); err != nil {
-		return wrapSQL(err)
-	}
-	if !there || main == internalDatabase {
+	var open bool
+	err := s.tx.QueryRow(ctx, "SELECT datallowconn FROM pg_database WHERE datname = $1", internalDatabase).Scan(&open)
+	if errors.Is(err, pgx.ErrNoRows) || main == internalDatabase {
 		return nil
 	}
+	if err != nil {
+		return wrapSQL(err)
+	}
+	if !open {
+		return t.note(internalMissing, internalDatabase, "The database %s is not in the backup: it allows no connections. ALTER DATABASE %s ALLOW_CONNECTIONS true if it should be.", internalDatabase, internalDatabase)
+	}
 	in, err := s.sibling(ctx, internalDatabase)
+	if isCode(err, invalidDatabase, notInTheState) {
+		return t.note(internalMissing, internalDatabase, "The database %s is not in the backup: it was dropped or is being made or dropped.", internalDatabase)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,6 +168,23 @@ func settings(ctx context.Context, s *Session, t *tally) error {
 		}
 	}
 	return wrapSQL(rows.Err())
+}
+
+// subscriptions warns of what comes back, but does not go on by itself.
+func subscriptions(prints map[string]*fingerprint, t *tally) error {
+	for _, database := range slices.Sorted(maps.Keys(prints)) {
+		list, err := prints[database].rows("subscriptions")
+		if err != nil {
+			return err
+		}
+		for _, o := range list {
+			name := o.text("name")
+			if err := t.note(subscriptionDisabled, name, "The subscription %s will come back disabled; ALTER SUBSCRIPTION %s ENABLE lets it go on.", name, quote(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func wrapSQL(err error) error { return refused(err, "The database refused a query") }

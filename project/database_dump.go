@@ -27,6 +27,9 @@ type databaseDump struct {
 // certain before the first byte of the dump.
 func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, t *tally, name string) (*fingerprint, error) {
 	d := databaseDump{p: p, s: s, w: w, t: t, name: name}
+	if _, err := s.find(ctx, "pg_dump"); err != nil { // takes its time, which no snapshot should wait for
+		return nil, err
+	}
 	for try := 1; ; try++ {
 		f, err := d.run(ctx)
 		var stale *staleError
@@ -47,16 +50,18 @@ func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, 
 func (d *databaseDump) run(ctx context.Context) (*fingerprint, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	states, err := readStates(ctx, d.s.tx)
-	if err != nil {
-		return nil, wrapSQL(err)
-	}
 	f := newFingerprint(d.s)
-	described := begin(func() error { return f.describe(ctx, d.s) })
-	counted := func() error { return nil }
+	var states map[uint32]tableState
+	described := begin(func() (err error) {
+		if states, err = readStates(ctx, d.s.tx); err != nil {
+			return describeError(err)
+		}
+		return f.describe(ctx, d.s)
+	})
+	var counted *task
 	// pg_dump has all its locks and has read all catalogs when it writes its first byte.
 	ready := func() error {
-		if err := described(); err != nil {
+		if err := d.described(ctx, described); err != nil {
 			return err
 		}
 		if err := d.lockMembers(ctx, f); err != nil {
@@ -72,27 +77,55 @@ func (d *databaseDump) run(ctx context.Context) (*fingerprint, error) {
 	dump, err := d.pgDump(ctx, ready)
 	if err != nil {
 		cancel()
-		return nil, cause(err, described(), counted())
+		return nil, cause(err, described.wait(), counted.wait())
 	}
-	if err := counted(); err != nil {
+	if err := counted.wait(); err != nil {
 		return nil, err
 	}
 	return f, errors.Join(d.complete(f, dump), d.extensionRows(ctx, f))
 }
 
-// begin runs f beside its caller. What it returns waits for the end of f, as often as
-// it is called.
-func begin(f func() error) (wait func() error) {
-	var err error
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		err = f()
-	}()
-	return func() error {
-		<-ended
-		return err
+// described waits for the list of objects while pg_dump waits for us. The definition of a
+// view can only be read with locks: if the list waits for one behind a session that itself
+// waits for pg_dump, it would wait for ever.
+func (d *databaseDump) described(ctx context.Context, list *task) error {
+	for blocked := 0; blocked < 2; {
+		select {
+		case <-list.ended:
+			return list.err
+		case <-time.After(time.Second):
+		}
+		yes, err := d.s.blocked(ctx)
+		if err != nil {
+			return err
+		}
+		blocked = map[bool]int{true: blocked + 1}[yes]
 	}
+	return &staleError{lost(nil, "Each time that the backup began, another session held a lock without which the objects of the database cannot be listed.")}
+}
+
+// task is what runs beside its caller.
+type task struct {
+	ended chan struct{}
+	err   error // once it has ended
+}
+
+func begin(f func() error) *task {
+	t := &task{ended: make(chan struct{})}
+	go func() {
+		defer close(t.ended)
+		t.err = f()
+	}()
+	return t
+}
+
+// wait waits for the end and returns the error. It may be called again, and of nil.
+func (t *task) wait() error {
+	if t == nil {
+		return nil
+	}
+	<-t.ended
+	return t.err
 }
 
 // cause returns which error made the others: pg_dump cannot have the snapshot of a

@@ -60,9 +60,9 @@ func (d *databaseDump) extensionRows(ctx context.Context, f *fingerprint) error 
 		switch {
 		case err == nil:
 		case out.p != nil || d.s.conn.IsClosed() || errors.Is(err, errRewritten) || isCode(err, lockNotAvailable):
-			return lost(err, "The rows of the table %s of the extension %s could not be read as they were at the beginning of the backup.", t.qualified(), t.Extension)
+			return lost(err, "The rows of the table %s of the extension %s could not be read as they were at the beginning of the backup.", t.label, t.Extension)
 		default:
-			if err := d.t.note(extensionRowsMissing, t.qualified(), "The rows of the table %s of the extension %s are not in the backup: %v.", t.qualified(), t.Extension, err); err != nil {
+			if err := d.t.note(extensionRowsMissing, t.label, "The rows of the table %s of the extension %s are not in the backup: %v.", t.label, t.Extension, err); err != nil {
 				return err
 			}
 		}
@@ -76,15 +76,15 @@ var errUnreadable = errors.New("the role may not read it; connect as a superuser
 // copyRows writes the rows of a table in the snapshot that pg_dump does not write, as COPY
 // writes them, and returns how many there were.
 func (s *Session) copyRows(ctx context.Context, t *extensionTable, path string, out *lazyPieces) (n int64, err error) {
-	from := t.qualified() + " (" + identifiers(t.Columns) + ")"
+	from := t.label + " (" + identifiers(t.Columns) + ")"
 	if t.Outside {
-		from = "(SELECT " + identifiers(t.Columns) + " FROM ONLY " + t.qualified() + t.others() + ")"
+		from = "(SELECT " + identifiers(t.Columns) + " FROM ONLY " + t.label + t.others() + ")"
 	}
 	err = s.tentatively(ctx, func() error {
 		if _, err := s.tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true), set_config('search_path', $2, true)", memberLockTimeout.String(), path); err != nil {
 			return err
 		}
-		if _, err := s.tx.Exec(ctx, "LOCK TABLE ONLY "+t.qualified()+" IN ACCESS SHARE MODE"); err != nil {
+		if _, err := s.tx.Exec(ctx, "LOCK TABLE ONLY "+t.label+" IN ACCESS SHARE MODE"); err != nil {
 			return err
 		}
 		if err := s.sameFile(ctx, relationName{t.Schema, t.Name}); err != nil {

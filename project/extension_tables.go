@@ -23,19 +23,17 @@ type extensionTable struct {
 	Sequences map[string]*int64 `json:"sequences"` // of its columns, and where they stand
 
 	oid      uint32
+	label    string // the name of the table as SQL takes it
 	kind     string // relkind
 	readable bool   // the role may read it
 }
-
-// qualified returns the name of the table as SQL takes it.
-func (t *extensionTable) qualified() string { return quote(t.Schema, t.Name) }
 
 // others returns a condition for the rows that pg_dump does not write.
 func (t *extensionTable) others() string {
 	if !t.Outside {
 		return ""
 	}
-	return " t WHERE NOT EXISTS (SELECT FROM (SELECT ctid AS dumped FROM ONLY " + t.qualified() + " " + t.Condition + ") d WHERE d.dumped = t.ctid)"
+	return " t WHERE NOT EXISTS (SELECT FROM (SELECT ctid AS dumped FROM ONLY " + t.label + " " + t.Condition + ") d WHERE d.dumped = t.ctid)"
 }
 
 // listExtensionTables lists permanent tables of extensions, parents before their partitions
@@ -44,7 +42,7 @@ const listExtensionTables = `
 WITH RECURSIVE below AS (
  SELECT i.inhrelid AS oid, 1 AS depth FROM pg_inherits i WHERE NOT EXISTS (SELECT FROM pg_inherits u WHERE u.inhrelid = i.inhparent)
  UNION SELECT i.inhrelid, b.depth + 1 FROM pg_inherits i JOIN below b ON b.oid = i.inhparent)
-SELECT c.oid, n.nspname, c.relname, c.relkind::text, e.extname, e.extversion, x.condition IS NOT NULL, coalesce(x.condition, ''), has_table_privilege(c.oid, 'SELECT'),
+SELECT c.oid, format('%I.%I', n.nspname, c.relname), n.nspname, c.relname, c.relkind::text, e.extname, e.extversion, x.condition IS NOT NULL, coalesce(x.condition, ''), has_table_privilege(c.oid, 'SELECT'),
  ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_class c ON c.oid = d.objid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN LATERAL (SELECT e.extcondition[i] AS condition FROM generate_subscripts(e.extconfig, 1) i WHERE e.extconfig[i] = c.oid) x ON true
@@ -61,7 +59,7 @@ func (f *fingerprint) extensionTables(ctx context.Context, s *Session) error {
 	}
 	f.ExtensionTables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (*extensionTable, error) {
 		t := &extensionTable{Sequences: map[string]*int64{}}
-		return t, row.Scan(&t.oid, &t.Schema, &t.Name, &t.kind, &t.Extension, &t.Version, &t.Outside, &t.Condition, &t.readable, &t.Columns)
+		return t, row.Scan(&t.oid, &t.label, &t.Schema, &t.Name, &t.kind, &t.Extension, &t.Version, &t.Outside, &t.Condition, &t.readable, &t.Columns)
 	})
 	for _, t := range f.ExtensionTables {
 		if err == nil {
@@ -76,7 +74,7 @@ func (f *fingerprint) extensionTables(ctx context.Context, s *Session) error {
 func (f *fingerprint) carried() (names []string) {
 	for _, t := range f.ExtensionTables {
 		if t.readable && t.kind == "r" && !t.Outside {
-			names = append(names, t.qualified())
+			names = append(names, t.label)
 		}
 	}
 	return names
@@ -92,7 +90,7 @@ func (f *fingerprint) countExtensionTables(ctx context.Context, s *Session) erro
 		if t.kind != "r" || !t.readable {
 			continue
 		}
-		t.Rows, err = s.countRows(ctx, countedTable{relationName{t.Schema, t.Name}, t.qualified(), t.others()}, path)
+		t.Rows, err = s.countRows(ctx, countedTable{relationName{t.Schema, t.Name}, t.label, t.others()}, path)
 		if err != nil && s.conn.IsClosed() {
 			return refused(err, "The rows of extensions could not be counted")
 		}

@@ -59,15 +59,10 @@ func takeFingerprint(ctx context.Context, s *Session) (*fingerprint, error) {
 	return f, f.countExtensionTables(ctx, s)
 }
 
-// describeLockTimeout is how long a list of objects waits for a lock, in milliseconds: the
-// definition of a view or an index can only be read with one. Who wants to change it may
-// be waiting for pg_dump, and pg_dump for this list.
-const describeLockTimeout = "2000"
-
 // describe lists the objects of the database. Nothing stays locked, since pg_dump would
 // wait for a session that waits for such a lock.
 func (f *fingerprint) describe(ctx context.Context, s *Session) error {
-	err := s.tx.QueryRow(ctx, "SELECT version(), set_config('lock_timeout', $1, true)", describeLockTimeout).Scan(&f.Server, nil)
+	err := s.tx.QueryRow(ctx, "SELECT version()").Scan(&f.Server)
 	lists := objectLists(s.major)
 	if !s.plain {
 		maps.Copy(lists, superuserLists)
@@ -96,7 +91,7 @@ func (f *fingerprint) describe(ctx context.Context, s *Session) error {
 
 func describeError(err error) error {
 	out := refused(err, "The objects of the database could not be listed")
-	if isRace(err) || isCode(err, lockNotAvailable) {
+	if isRace(err) {
 		return &staleError{out}
 	}
 	return out

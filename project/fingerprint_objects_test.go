@@ -77,7 +77,7 @@ func TestFingerprintHoldsEverything(t *testing.T) {
 			t.Fatal("the index is valid")
 		}
 		b, ws, err := dump(t, project.Project{Parts: database(time.Minute), Server: server(pg.URL("goods"), pg.Bin)})
-		if err != nil {
+		if err != nil || len(ws) != 1 || ws[0].Code != "subscription_disabled" {
 			t.Fatalf("%d: %v, warnings %v", major, err, ws)
 		}
 		f := readPrints(t, unpack(t, b))

@@ -144,6 +144,8 @@ const (
 	rowsUncounted    = "rows_uncounted"
 
 	extensionRowsMissing = "extension_rows_missing"
+	internalMissing      = "internal_database_missing"
+	subscriptionDisabled = "subscription_disabled"
 )
 
 // sentences has a row for each code: the part and the count are filled in.
@@ -157,5 +159,7 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	vaultKeyMissing:      "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
 	fixedSettings:        "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",
 	extensionRowsMissing: "%s: the rows of %d tables of extensions are not in the backup; warnings.jsonl in the archive names them.",
+	internalMissing:      "%s: %d database of Supabase's services (_supabase) is not in the backup; warnings.jsonl in the archive says why.",
+	subscriptionDisabled: "%s: %d subscriptions will come back disabled; warnings.jsonl in the archive names them.",
 	rowsUncounted:        "%s: the rows of %d tables could not be counted, so a restore cannot compare them; warnings.jsonl in the archive names them.",
 }

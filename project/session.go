@@ -34,6 +34,8 @@ type Session struct {
 	id     string // of the snapshot
 	used   bool   // something of the snapshot has been written
 
+	found map[string]string // paths of client tools, by their names
+
 	counting atomic.Bool
 }
 
@@ -53,7 +55,7 @@ func Open(ctx context.Context, server *Server) (*Session, error) {
 	if err != nil {
 		return nil, fail(err, "The database of the project cannot be found: %v", err)
 	}
-	s := &Session{server: server, url: u}
+	s := &Session{server: server, url: u, found: map[string]string{}}
 	if err := s.begin(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

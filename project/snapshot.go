@@ -22,7 +22,7 @@ import (
 
 // snapshotTries is how many snapshots are tried before a backup gives up on a database
 // whose tables change all the time.
-const snapshotTries = 8
+const snapshotTries = 10
 
 // staleError says that a snapshot is of no use. The same may work with a new one.
 type staleError struct{ err error }
@@ -133,6 +133,17 @@ func (s *Session) lock(ctx context.Context, timeout time.Duration, tables ...str
 		}
 	}
 	return nil
+}
+
+// blocked reports whether the session waits for a lock.
+func (s *Session) blocked(ctx context.Context) (yes bool, err error) {
+	conn, err := connect(ctx, s.url, canonical)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only reads
+	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)", s.conn.PgConn().PID()).Scan(&yes)
+	return yes, wrapSQL(err)
 }
 
 // hold locks a table of the snapshot for as long as the session lasts. While nothing of

@@ -3,6 +3,7 @@ package project_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -169,9 +170,9 @@ func TestBackupsBesideMigrations(t *testing.T) {
 		pg := testenv.NewPostgres(t, major)
 		mustExec(t, pg, "CREATE TABLE kept AS SELECT generate_series(1, 5000) AS n; CREATE TABLE m (c1 int); INSERT INTO m VALUES (1)")
 		stop := repeat(t, pg,
-			"ALTER TABLE m ADD c2 int; SELECT pg_sleep(0.1); ALTER TABLE m DROP c2; SELECT pg_sleep(0.1)",
-			"CREATE TABLE t1 (id serial PRIMARY KEY, v text); CREATE INDEX ON t1 (v); SELECT pg_sleep(0.2); ALTER TABLE t1 ALTER id TYPE bigint; DROP TABLE t1; SELECT pg_sleep(0.1)",
-			"CREATE TYPE mood AS ENUM ('a'); CREATE FUNCTION f(m mood) RETURNS mood LANGUAGE sql AS 'SELECT m'; CREATE VIEW vm AS SELECT f('a'); SELECT pg_sleep(0.2); DROP VIEW vm; DROP FUNCTION f(mood); DROP TYPE mood; SELECT pg_sleep(0.1)")
+			"ALTER TABLE m ADD c2 int; SELECT pg_sleep(0.4); ALTER TABLE m DROP c2; SELECT pg_sleep(0.4)",
+			"CREATE TABLE t1 (id serial PRIMARY KEY, v text); CREATE INDEX ON t1 (v); SELECT pg_sleep(0.4); ALTER TABLE t1 ALTER id TYPE bigint; DROP TABLE t1; SELECT pg_sleep(0.4)",
+			"CREATE TYPE mood AS ENUM ('a'); CREATE FUNCTION f(m mood) RETURNS mood LANGUAGE sql AS 'SELECT m'; CREATE VIEW vm AS SELECT f('a'); SELECT pg_sleep(0.4); DROP VIEW vm; DROP FUNCTION f(mood); DROP TYPE mood; SELECT pg_sleep(0.4)")
 		for i := range 8 {
 			b, ws, err := dump(t, project.Project{Parts: database(time.Minute), Server: server(pg.URL("postgres"), pg.Bin)})
 			if err != nil || len(ws) > 0 {
@@ -224,4 +225,26 @@ func sessionOn(t *testing.T, pg *testenv.Postgres, database string) *pgx.Conn {
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
+}
+
+// TestAListThatWaitsForThoseWhoWaitForPgDump drops a view while its definition is read.
+// pg_dump holds a lock on it then, and waits for the list of objects.
+func TestAListThatWaitsForThoseWhoWaitForPgDump(t *testing.T) {
+	pg := testenv.NewPostgres(t, 17)
+	var views strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&views, "CREATE TABLE t%d (n int); CREATE VIEW v%d AS SELECT n FROM t%d;", i, i, i)
+	}
+	mustExec(t, pg, views.String())
+	var scripts []string
+	for i := range 4 {
+		scripts = append(scripts, fmt.Sprintf("CREATE OR REPLACE VIEW v%d AS SELECT n FROM t%d; ALTER VIEW v%d SET (security_barrier = on); ALTER VIEW v%d RESET (security_barrier)", 90*i, 90*i, 90*i, 90*i))
+	}
+	stop := repeat(t, pg, scripts...)
+	defer stop()
+	for range 5 {
+		if _, ws, err := dump(t, project.Project{Parts: database(time.Minute), Server: server(pg.URL("postgres"), pg.Bin)}); err != nil || len(ws) > 0 {
+			t.Errorf("%v, warnings %v", err, ws)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -12,14 +13,12 @@ import (
 
 // SQLSTATE codes that are told apart.
 const (
-	cannotConnectNow  = "57P03"
 	insufficientRight = "42501"
 	invalidDatabase   = "3D000"
 	lockNotAvailable  = "55P03"
 	notInTheState     = "55000" // such as a database that is being dropped
 	protocolViolation = "08P01"
 	queryCanceled     = "57014"
-	deadlockDetected  = "40P01"
 )
 
 // connectError says in a sentence why there is no connection.
@@ -87,13 +86,5 @@ func passes(code string) bool {
 // isCode reports whether err is an error of the server with one of the codes.
 func isCode(err error, codes ...string) bool {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return false
-	}
-	for _, code := range codes {
-		if pg.Code == code {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &pg) && slices.Contains(codes, pg.Code)
 }
