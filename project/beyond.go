@@ -96,7 +96,7 @@ func (b *databaseBuild) acls(ctx context.Context, conn *pgx.Conn) error {
 			continue
 		}
 		var raw json.RawMessage
-		if err := conn.QueryRow(ctx, "SELECT coalesce(json_agg(q), '[]') FROM ("+objectLists()[c.list]+") q").Scan(&raw); err != nil {
+		if err := conn.QueryRow(ctx, "SELECT coalesce(json_agg(q), '[]') FROM ("+objectLists(b.a.major)[c.list]+") q").Scan(&raw); err != nil {
 			return wrapSQL(err)
 		}
 		got, err := c.objects(&fingerprint{Objects: map[string]json.RawMessage{c.list: raw}})

@@ -197,7 +197,7 @@ func (d *databaseRestoration) checkLive(ctx context.Context, a *admin) (Check, e
 			return c, wrapSQL(err)
 		}
 		if has {
-			if err := live.list(ctx, s.tx, name, o.query); err != nil {
+			if err := live.list(ctx, s, name, o.query); err != nil {
 				return c, wrapSQL(err)
 			}
 		}

@@ -49,6 +49,7 @@ var canonical = map[string]string{
 	"row_security":          "off",
 	"search_path":           "",
 	"client_min_messages":   "warning",
+	"client_encoding":       "UTF8",
 }
 
 // connect opens a connection to a database with the shield and more settings. All

@@ -8,13 +8,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/holdfast-dev/holdfast/archive"
-	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
 )
 
 // DatabasePart is the database of a project, with the roles of its server.
@@ -38,13 +40,13 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 	if err := s.tx.QueryRow(ctx, "SELECT current_database()").Scan(&name); err != nil {
 		return nil, wrapSQL(err)
 	}
-	if prints[name], err = p.dump(ctx, s, w, name); err != nil {
+	if prints[name], err = p.dump(ctx, s, w, t, name); err != nil {
 		return nil, err
 	}
 	if err := p.globals(ctx, s, w, t); err != nil {
 		return nil, err
 	}
-	if err := p.internal(ctx, s, w, name, prints); err != nil {
+	if err := p.internal(ctx, s, w, t, name, prints); err != nil {
 		return nil, err
 	}
 	if err := p.rootKey(ctx, prints[name], w, t); err != nil {
@@ -53,58 +55,14 @@ func (p *DatabasePart) Dump(ctx context.Context, s *Session, w *archive.Writer) 
 	if err := settings(ctx, s, t); err != nil {
 		return nil, err
 	}
-	b, err := json.MarshalIndent(map[string]any{"format": 1, "databases": prints}, "", " ")
+	if err := subscriptions(prints, t); err != nil {
+		return nil, err
+	}
+	b, err := json.MarshalIndent(map[string]any{"format": 2, "databases": prints}, "", " ")
 	if err != nil {
 		return nil, err
 	}
 	return t.warnings(), addBytes(w, "database/fingerprint.json", 0o644, append(b, '\n'))
-}
-
-// dump writes one database and takes its fingerprint beside it, in the same
-// snapshot.
-func (p *DatabasePart) dump(ctx context.Context, s *Session, w *archive.Writer, name string) (*fingerprint, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type result struct {
-		taken *fingerprint
-		err   error
-	}
-	taken := make(chan result, 1)
-	go func() {
-		f, err := takeFingerprint(ctx, s)
-		taken <- result{f, err}
-	}()
-	err := p.pgDump(ctx, s, w, name)
-	if err != nil {
-		cancel()
-	}
-	r := <-taken
-	if err != nil {
-		return nil, err
-	}
-	if r.err != nil {
-		return nil, refused(r.err, "The rows of database "+name+" could not be counted")
-	}
-	return r.taken, nil
-}
-
-func (p *DatabasePart) pgDump(ctx context.Context, s *Session, w *archive.Writer, name string) error {
-	out, err := w.Pieces(archive.Entry{Name: "database/" + fileName(name) + dumpSuffix, Mode: 0o755, ModTime: time.Now()})
-	if err != nil {
-		return err
-	}
-	args := []string{"--format=custom", "--compress=0", "--snapshot=" + s.id}
-	if p.LockTimeout > 0 {
-		args = append(args, "--lock-wait-timeout="+strconv.FormatInt(p.LockTimeout.Milliseconds(), 10))
-	}
-	join := func(stdout io.Reader) error {
-		_, err := pgcustom.Copy(out, stdout)
-		return err
-	}
-	if err := s.tool(ctx, join, "pg_dump", args...); err != nil {
-		return err
-	}
-	return out.Close()
 }
 
 // fileName makes a file's name out of a database's.
@@ -145,20 +103,28 @@ func (*DatabasePart) globals(ctx context.Context, s *Session, w *archive.Writer,
 	return addBytes(w, "database/globals.sql", 0o600, roles)
 }
 
-// internal writes Supabase's second database, if there is one.
-func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, main string, prints map[string]*fingerprint) error {
-	var there bool
-	if err := s.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datallowconn)", internalDatabase).Scan(&there); err != nil {
-		return wrapSQL(err)
-	}
-	if !there || main == internalDatabase {
+// internal writes Supabase's second database, if there is one. It may be made or dropped
+// meanwhile, which is no reason to lose the backup of the first.
+func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writer, t *tally, main string, prints map[string]*fingerprint) error {
+	var open bool
+	err := s.tx.QueryRow(ctx, "SELECT datallowconn FROM pg_database WHERE datname = $1", internalDatabase).Scan(&open)
+	if errors.Is(err, pgx.ErrNoRows) || main == internalDatabase {
 		return nil
 	}
+	if err != nil {
+		return wrapSQL(err)
+	}
+	if !open {
+		return t.note(internalMissing, internalDatabase, "The database %s is not in the backup: it allows no connections. ALTER DATABASE %s ALLOW_CONNECTIONS true if it should be.", internalDatabase, internalDatabase)
+	}
 	in, err := s.sibling(ctx, internalDatabase)
+	if isCode(err, invalidDatabase, notInTheState) {
+		return t.note(internalMissing, internalDatabase, "The database %s is not in the backup: it was dropped or is being made or dropped.", internalDatabase)
+	}
 	if err != nil {
 		return err
 	}
-	prints[internalDatabase], err = p.dump(ctx, in, w, internalDatabase)
+	prints[internalDatabase], err = p.dump(ctx, in, w, t, internalDatabase)
 	return errors.Join(err, in.Close())
 }
 
@@ -202,6 +168,23 @@ func settings(ctx context.Context, s *Session, t *tally) error {
 		}
 	}
 	return wrapSQL(rows.Err())
+}
+
+// subscriptions warns of what comes back, but does not go on by itself.
+func subscriptions(prints map[string]*fingerprint, t *tally) error {
+	for _, database := range slices.Sorted(maps.Keys(prints)) {
+		list, err := prints[database].rows("subscriptions")
+		if err != nil {
+			return err
+		}
+		for _, o := range list {
+			name := o.text("name")
+			if err := t.note(subscriptionDisabled, name, "The subscription %s will come back disabled; ALTER SUBSCRIPTION %s ENABLE lets it go on.", name, quote(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func wrapSQL(err error) error { return refused(err, "The database refused a query") }

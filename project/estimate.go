@@ -35,7 +35,9 @@ func (s *Session) size(ctx context.Context) (n int64) {
 	if s.tx == nil {
 		return 0
 	}
-	err := s.tx.QueryRow(ctx, "SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datname IN (current_database(), '_supabase')").Scan(&n)
+	err := s.tentatively(ctx, func() error { // not every role may ask
+		return s.tx.QueryRow(ctx, "SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datname IN (current_database(), '_supabase')").Scan(&n)
+	})
 	if err != nil {
 		return 0
 	}

@@ -141,16 +141,25 @@ const (
 	passwordsMissing = "role_passwords_missing"
 	vaultKeyMissing  = "vault_key_missing"
 	fixedSettings    = "server_settings"
+	rowsUncounted    = "rows_uncounted"
+
+	extensionRowsMissing = "extension_rows_missing"
+	internalMissing      = "internal_database_missing"
+	subscriptionDisabled = "subscription_disabled"
 )
 
 // sentences has a row for each code: the part and the count are filled in.
 var sentences = map[string]string{ //nolint:gosec // no credentials, only the word
-	fileVanished:     "%s: %d files vanished before they were read; warnings.jsonl in the archive names them.",
-	fileChanged:      "%s: %d files changed while they were read; warnings.jsonl in the archive names them.",
-	fileSkipped:      "%s: %d sockets, pipes or devices were left out; warnings.jsonl in the archive names them.",
-	linkSkipped:      "%s: %d symbolic links lead out of their folder and were left out; warnings.jsonl in the archive names them.",
-	patternEmpty:     "%s: %d include patterns match nothing; warnings.jsonl in the archive names them.",
-	passwordsMissing: "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
-	vaultKeyMissing:  "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
-	fixedSettings:    "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",
+	fileVanished:         "%s: %d files vanished before they were read; warnings.jsonl in the archive names them.",
+	fileChanged:          "%s: %d files changed while they were read; warnings.jsonl in the archive names them.",
+	fileSkipped:          "%s: %d sockets, pipes or devices were left out; warnings.jsonl in the archive names them.",
+	linkSkipped:          "%s: %d symbolic links lead out of their folder and were left out; warnings.jsonl in the archive names them.",
+	patternEmpty:         "%s: %d include patterns match nothing; warnings.jsonl in the archive names them.",
+	passwordsMissing:     "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
+	vaultKeyMissing:      "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
+	fixedSettings:        "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",
+	extensionRowsMissing: "%s: the rows of %d tables of extensions are not in the backup; warnings.jsonl in the archive names them.",
+	internalMissing:      "%s: %d database of Supabase's services (_supabase) is not in the backup; warnings.jsonl in the archive says why.",
+	subscriptionDisabled: "%s: %d subscriptions will come back disabled; warnings.jsonl in the archive names them.",
+	rowsUncounted:        "%s: the rows of %d tables could not be counted, so a restore cannot compare them; warnings.jsonl in the archive names them.",
 }

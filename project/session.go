@@ -3,13 +3,11 @@ package project
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Server says how to reach the database server of a project.
@@ -34,6 +32,9 @@ type Session struct {
 	major  int
 	plain  bool   // the role is no superuser
 	id     string // of the snapshot
+	used   bool   // something of the snapshot has been written
+
+	found map[string]string // paths of client tools, by their names
 
 	counting atomic.Bool
 }
@@ -54,7 +55,7 @@ func Open(ctx context.Context, server *Server) (*Session, error) {
 	if err != nil {
 		return nil, fail(err, "The database of the project cannot be found: %v", err)
 	}
-	s := &Session{server: server, url: u}
+	s := &Session{server: server, url: u, found: map[string]string{}}
 	if err := s.begin(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -85,6 +86,13 @@ func (s *Session) begin(ctx context.Context) error {
 	return nil
 }
 
+// renew gives the session a new snapshot on a new connection.
+func (s *Session) renew(ctx context.Context) error {
+	_ = s.Close() // what it said is of no use any more
+	s.conn, s.tx = nil, nil
+	return s.begin(ctx)
+}
+
 // Close ends the session.
 func (s *Session) Close() error {
 	if s.conn == nil {
@@ -109,34 +117,15 @@ func (s *Session) has(ctx context.Context, table string) (bool, error) {
 	return yes, err
 }
 
-// connectError says in a sentence why there is no connection.
-func connectError(c *pgx.ConnConfig, err error) error {
-	at := fmt.Sprintf("%s:%d", c.Host, c.Port)
-	var pg *pgconn.PgError
-	switch {
-	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
-		return fail(err, "The database at %s refused the password of %s; check database.url or POSTGRES_PASSWORD.", at, c.User)
-	case errors.As(err, &pg) && (pg.Code[:2] == "57" || pg.Code[:2] == "53"): // it starts, stops, or has too much to do
-		return lost(err, "The database at %s takes no connections just now: %s.", at, pg.Message)
-	case errors.As(err, &pg):
-		return fail(err, "The database at %s refused the connection: %s.", at, pg.Message)
-	case errors.Is(err, context.DeadlineExceeded):
-		return lost(err, "The database at %s did not answer within %s.", at, connectTimeout)
-	}
-	return lost(err, "The database at %s cannot be reached; is it running?", at)
-}
-
-// refused says in a sentence why a query had no answer. It passes nil on.
-func refused(err error, what string) error {
-	var pg *pgconn.PgError
-	var known *Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &known), errors.Is(err, context.Canceled):
+// tentatively runs f in a savepoint and rolls back to it, so that an error of f does
+// not end the transaction, and with it the snapshot. What f has locked is free again.
+func (s *Session) tentatively(ctx context.Context, f func() error) error {
+	if _, err := s.conn.Exec(ctx, "SAVEPOINT tentative"); err != nil {
 		return err
-	case errors.As(err, &pg) && pg.Code[:2] != "57": // 57: the server is going down
-		return fail(err, "%s: %s", what, pg.Message)
 	}
-	return lost(err, "%s: the connection to the database broke.", what)
+	err := f()
+	if _, back := s.conn.PgConn().Exec(ctx, "ROLLBACK TO SAVEPOINT tentative; RELEASE SAVEPOINT tentative").ReadAll(); back != nil {
+		return errors.Join(err, back)
+	}
+	return err
 }

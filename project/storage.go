@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -40,6 +41,9 @@ func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) (
 		return nil, wrapSQL(err)
 	}
 	if supabase {
+		if err := s.hold(ctx, "storage.objects", storageLockTimeout); err != nil {
+			return nil, err
+		}
 		err = p.objects(ctx, s, t)
 	} else {
 		err = t.walk(ctx, func(string, bool) (bool, bool) { return true, true })
@@ -49,6 +53,9 @@ func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) (
 	}
 	return t.t.warnings(), nil
 }
+
+// storageLockTimeout is how long to wait for a session that changes the table of objects.
+const storageLockTimeout = time.Minute
 
 const objectCursor = `DECLARE objects NO SCROLL CURSOR FOR
 SELECT bucket_id, name, coalesce(version, '') FROM storage.objects WHERE bucket_id IS NOT NULL AND name IS NOT NULL ORDER BY bucket_id COLLATE "C", name COLLATE "C"`

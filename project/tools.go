@@ -67,6 +67,11 @@ func (c client) command(ctx context.Context, name string, args ...string) (*exec
 	if err != nil {
 		return nil, err
 	}
+	return c.prepare(ctx, path, args...)
+}
+
+// prepare is command for a tool whose path is known.
+func (c client) prepare(ctx context.Context, path string, args ...string) (*exec.Cmd, error) {
 	conn, password, err := withoutPassword(c.url)
 	if err != nil {
 		return nil, err
@@ -79,12 +84,26 @@ func (c client) command(ctx context.Context, name string, args ...string) (*exec
 	return cmd, nil
 }
 
+// find returns the path of a client tool.
+func (s *Session) find(ctx context.Context, name string) (path string, err error) {
+	if s.found[name] == "" {
+		if s.found[name], err = findTool(ctx, name, s.server.Tools, s.major); err != nil {
+			return "", err
+		}
+	}
+	return s.found[name], nil
+}
+
 // tool runs a client tool against the session's database and lets take read its
 // output. When the tool fails, what it says is the error.
 func (s *Session) tool(ctx context.Context, take func(stdout io.Reader) error, name string, args ...string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd, err := s.client().command(ctx, name, args...)
+	path, err := s.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	cmd, err := s.client().prepare(ctx, path, args...)
 	if err != nil {
 		return err
 	}
@@ -124,34 +143,6 @@ func withoutPassword(raw string) (conn, password string, err error) {
 		u.User = url.User(u.User.Username())
 	}
 	return u.String(), password, nil
-}
-
-var toolPrefix = regexp.MustCompile(`^(pg_dump|pg_dumpall|pg_restore|psql): (error|detail|hint|fatal): `)
-
-// toolError makes a sentence out of the last words of a tool.
-func toolError(name string, err error, stderr string) error {
-	var said []string
-	for line := range strings.Lines(stderr) {
-		line = strings.TrimSpace(line)
-		if m := toolPrefix.FindString(line); m != "" && !strings.Contains(m, "hint") {
-			said = append(said, strings.TrimPrefix(line, m))
-		}
-	}
-	all := strings.Join(said, " ")
-	details := fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr))
-	switch {
-	case strings.Contains(all, "canceling statement due to statement timeout") && strings.Contains(all, "LOCK TABLE"):
-		return fail(details, "%s waited too long for a lock that another session holds on a table; try again when that has ended, or raise backup.lock_timeout.", name)
-	case strings.Contains(all, "server closed the connection unexpectedly"), strings.Contains(all, "terminating connection"):
-		return lost(details, "The database server went away while %s was reading.", name)
-	case strings.Contains(all, "connection to server at") && !strings.Contains(all, "FATAL"), strings.Contains(all, "the database system is"):
-		return lost(details, "The database server cannot be reached by %s; is it running?", name)
-	case strings.Contains(all, "password authentication failed"):
-		return fail(details, "The database refused the password; check database.url or POSTGRES_PASSWORD.")
-	case all == "":
-		return fail(details, "%s ended without a word (%v).", name, err)
-	}
-	return fail(details, "%s failed: %s", name, cut(all, 400))
 }
 
 func cut(s string, n int) string {

@@ -3,6 +3,8 @@ package pgcustom
 import (
 	"bytes"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -39,6 +41,9 @@ func (c *copier) head() (known bool, err error) {
 	none := algorithm[0] == 0
 	return none, c.copyN(1)
 }
+
+// setval is the end of the statement that sets a sequence.
+var setval = regexp.MustCompile(`, (-?\d+), (true|false)\);\s*$`)
 
 // contents copies the table of contents.
 func (c *copier) contents() (*Dump, error) {
@@ -84,8 +89,12 @@ func (c *copier) entry(d *Dump, made map[int]bool) error {
 		return err
 	}
 	var definition *string // may be long
-	if kind == "ENCODING" {
+	var set string
+	switch kind {
+	case "ENCODING":
 		definition = &d.Encoding
+	case "SEQUENCE SET":
+		definition = &set
 	}
 	if err := c.texts(definition, nil, &statement, &t.Schema, nil, nil); err != nil { // between: how it is dropped; last: tablespace, access method
 		return err
@@ -105,6 +114,14 @@ func (c *copier) entry(d *Dump, made map[int]bool) error {
 	switch {
 	case kind == "TABLE":
 		made[id] = true
+	case kind == "SEQUENCE SET":
+		if m := setval.FindStringSubmatch(set); m != nil {
+			last, err := strconv.ParseInt(m[1], 10, 64)
+			if err != nil {
+				return fmt.Errorf("%w: %q is no number", ErrFormat, m[1])
+			}
+			d.Sequences = append(d.Sequences, Sequence{t.Schema, t.Name, last, m[2] == "true"})
+		}
 	case kind == "TABLE DATA" && copies && strings.HasPrefix(into, "COPY "):
 		t.Copy = into + " FROM stdin"
 		c.tables[id] = t

@@ -16,10 +16,12 @@ package pgcustom
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // ErrFormat is returned for what claims to be a dump and is none.
@@ -27,8 +29,16 @@ var ErrFormat = errors.New("not a dump in PostgreSQL's custom format")
 
 // Dump is what a dump holds, as far as the rows of its tables are concerned.
 type Dump struct {
-	Encoding string  // the statement that sets the encoding of the rows
-	Tables   []Table // those with rows, in the order of the dump
+	Encoding  string     // the statement that sets the encoding of the rows
+	Tables    []Table    // those with rows, in the order of the dump
+	Sequences []Sequence // and where they stand
+}
+
+// Sequence is what a dump says of a sequence.
+type Sequence struct {
+	Schema, Name string
+	Last         int64 // its value
+	Called       bool  // Last has been given out
 }
 
 // Table is a table with rows.
@@ -39,6 +49,7 @@ type Table struct {
 	Made         bool   // by the dump; the tables of extensions are not
 	Offset       int64  // of the first chunk in what Copy has written
 	Size         int64  // bytes of what Rows gives
+	Count        int64  // of the rows
 }
 
 const (
@@ -49,6 +60,8 @@ const (
 	blockRows    = 1
 	blockObjects = 3
 )
+
+var newline = []byte("\n")
 
 // Copy copies a dump from src to dst, whose chunks it joins, and returns what is in
 // it. A dump of an unknown version, or a compressed one, is copied as it is; the
@@ -79,6 +92,7 @@ type copier struct {
 	relkind     bool
 	tables      map[int]*Table // by the id of their rows
 	chunk       []byte         // begins with room for its length
+	lines       int64          // ended in the block; a row is a line
 }
 
 func (c *copier) run() (*Dump, error) {
@@ -119,9 +133,10 @@ func (c *copier) block(kind byte, d *Dump) error {
 	switch kind {
 	case blockRows:
 		at := c.written + int64(len(c.buf))
+		c.lines = 0
 		n, err := c.chunks()
 		if t := c.tables[id]; t != nil && err == nil {
-			t.Offset, t.Size = at, n
+			t.Offset, t.Size, t.Count = at, n, c.lines-int64(strings.Count(end, "\n"))
 			d.Tables = append(d.Tables, *t)
 		}
 		return err
@@ -224,6 +239,7 @@ func (c *copier) join() error {
 		return nil
 	}
 	appendInt(c.chunk[:0], n)
+	c.lines += int64(bytes.Count(c.chunk[intBytes:], newline))
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -260,6 +276,7 @@ func (c *copier) copyN(n int) error {
 		if err := c.write(b); err != nil {
 			return err
 		}
+		c.lines += int64(bytes.Count(b, newline))
 		n -= len(b)
 		if _, err := c.in.Discard(len(b)); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -21,6 +22,7 @@ CREATE TABLE "odd ""name"."Rows;" AS SELECT n AS id, md5(n::text) AS "va lue" FR
 CREATE TABLE wide AS SELECT n AS id, repeat(md5(n::text), n * 2500) AS v FROM generate_series(1, 4) n;
 CREATE TABLE nothing (id int); CREATE TABLE bare (); INSERT INTO bare DEFAULT VALUES;
 CREATE TABLE parent (id int) PARTITION BY RANGE (id); CREATE TABLE child PARTITION OF parent DEFAULT; INSERT INTO parent VALUES (1);
+CREATE SEQUENCE "Called" MINVALUE -9 START -7; SELECT nextval('"Called"'); CREATE SEQUENCE fresh START 5;
 SELECT lo_from_bytea(4000000000, decode(repeat('00ff', 50000), 'hex')), lo_from_bytea(0, 'small'), lo_from_bytea(0, '');`
 
 // run runs a tool and returns its output.
@@ -87,6 +89,9 @@ func TestCopy(t *testing.T) {
 				if table.Empty() != (len(want) == 0) {
 					t.Errorf("%s: empty is %v", table.Name, table.Empty())
 				}
+				if rows := int64(bytes.Count(want, []byte("\n"))); table.Count != rows {
+					t.Errorf("%s: %d rows, not %d", table.Name, table.Count, rows)
+				}
 				want = append(want, "\\.\n\n\n"...)
 				if !bytes.Equal(rows, want) || int64(len(rows)) != table.Size {
 					t.Errorf("%s.%s (%s): %d bytes of rows, not %d", table.Schema, table.Name, table.Copy, len(rows), len(want))
@@ -94,6 +99,9 @@ func TestCopy(t *testing.T) {
 				if !table.Made {
 					t.Errorf("%s is said to be an extension's", table.Name)
 				}
+			}
+			if want := []pgcustom.Sequence{{"public", "Called", -7, true}, {"public", "fresh", 5, false}}; !slices.Equal(d.Sequences, want) {
+				t.Errorf("sequences %+v, want %+v", d.Sequences, want)
 			}
 			if len(d.Tables) != 5 || d.Tables[0].Schema != `odd "name` || d.Tables[0].Name != "Rows;" {
 				t.Errorf("tables %+v", d.Tables)
