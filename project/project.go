@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -52,6 +53,20 @@ type Part interface {
 type Project struct {
 	Parts  []Part  // in the order of an archive
 	Server *Server // of the database; nil if the project has none
+
+	Absent  []Absence
+	Faults  []string          // why something of it cannot be found, for people
+	Origins map[string]string // what has led to a part, for people
+	Notes   []string          // what is no problem but good to know
+}
+
+// Resolver finds the parts of a project as they are now: where they are may change
+// while Holdfast runs, so each job asks anew.
+type Resolver func(ctx context.Context) Project
+
+// Fixed returns the resolver of a project whose parts never move.
+func Fixed(p Project) Resolver {
+	return func(context.Context) Project { return p }
 }
 
 // Warning counts things of one kind.
@@ -108,10 +123,22 @@ type tally struct {
 	w     *archive.Writer
 	count map[string]int
 	order []string
+	names map[string][]string // of the codes whose sentence names things
 }
 
 func newTally(part string, w *archive.Writer) *tally {
-	return &tally{part: part, w: w, count: map[string]int{}}
+	return &tally{part: part, w: w, count: map[string]int{}, names: map[string][]string{}}
+}
+
+// maxNamed is how many things a sentence names.
+const maxNamed = 5
+
+// list is note for things that the sentence of the code names.
+func (t *tally) list(code, name, format string, args ...any) error {
+	if len(t.names[code]) < maxNamed {
+		t.names[code] = append(t.names[code], name)
+	}
+	return t.note(code, name, format, args...)
 }
 
 // note writes one warning. name is the thing that it is about.
@@ -126,7 +153,15 @@ func (t *tally) note(code, name, format string, args ...any) error {
 func (t *tally) warnings() []Warning {
 	var out []Warning
 	for _, code := range t.order {
-		out = append(out, Warning{Code: code, Count: t.count[code], Sentence: fmt.Sprintf(sentences[code], t.part, t.count[code])})
+		sentence := fmt.Sprintf(sentences[code], t.part, t.count[code])
+		if names := t.names[code]; names != nil {
+			sentence = strings.TrimSuffix(sentence, ".") + ": " + strings.Join(names, ", ")
+			if t.count[code] > len(names) {
+				sentence += " and others"
+			}
+			sentence += "."
+		}
+		out = append(out, Warning{Code: code, Count: t.count[code], Sentence: sentence})
 	}
 	return out
 }
@@ -138,6 +173,8 @@ const (
 	fileSkipped      = "file_skipped"
 	linkSkipped      = "link_skipped"
 	patternEmpty     = "pattern_empty"
+	liveData         = "live_data"
+	fileLarge        = "file_large"
 	passwordsMissing = "role_passwords_missing"
 	vaultKeyMissing  = "vault_key_missing"
 	fixedSettings    = "server_settings"
@@ -150,6 +187,8 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	fileSkipped:      "%s: %d sockets, pipes or devices were left out; warnings.jsonl in the archive names them.",
 	linkSkipped:      "%s: %d symbolic links lead out of their folder and were left out; warnings.jsonl in the archive names them.",
 	patternEmpty:     "%s: %d include patterns match nothing; warnings.jsonl in the archive names them.",
+	liveData:         "%s: %d folders or files hold the data of a service and are no configuration, so they were left out.",
+	fileLarge:        "%s: %d files are larger than config.max_file and were left out.",
 	passwordsMissing: "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
 	vaultKeyMissing:  "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
 	fixedSettings:    "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",

@@ -106,6 +106,9 @@ func (p *StoragePart) base() string {
 	return p.Tenant
 }
 
+// TenantFolder returns where the objects of the project lie below Path.
+func (p *StoragePart) TenantFolder() string { return p.base() }
+
 // remap gives the objects of another project the folder of this one.
 func (p *StoragePart) remap(built string) error {
 	found, err := filepath.Glob(filepath.Join(built, "*", "*"))
