@@ -131,7 +131,7 @@ func newTally(part string, w *archive.Writer) *tally {
 }
 
 // maxNamed is how many things a sentence names.
-const maxNamed = 5
+const maxNamed = 10
 
 // list is note for things that the sentence of the code names.
 func (t *tally) list(code, name, format string, args ...any) error {
