@@ -85,14 +85,3 @@ func asStrings(in [][]byte) (out []string) {
 	}
 	return out
 }
-
-// Or returns a server that is found at other when it cannot be found at s.
-func (s *Server) Or(other *Server) *Server {
-	return &Server{Tools: s.Tools, URL: func(ctx context.Context) (string, error) {
-		url, err := s.URL(ctx)
-		if err != nil && other != nil {
-			return other.URL(ctx)
-		}
-		return url, err
-	}}
-}

@@ -29,6 +29,8 @@ type attempt struct {
 	warned  *warnings
 	pulse   pulse
 	plan    events.RestorePlan
+
+	identity project.Identity // of the database that is restored; zero before the check
 }
 
 // run does the attempt and records how it ended. An error means that the request

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,40 +15,90 @@ import (
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
-// projectFile is where a restore keeps where the parts of its project are.
-func (w *Worker) projectFile(id string) string { return filepath.Join(w.cfg.Dir, id+".project.json") }
+// location is where the parts of a project were when their swap began.
+type location struct {
+	Project  json.RawMessage  // as [project.Project.Save] writes it
+	Identity project.Identity // of the database; zero if none is restored
+}
+
+// locationFile is where a restore keeps its location.
+func (w *Worker) locationFile(id string) string { return filepath.Join(w.cfg.Dir, id+".project.json") }
 
 // locate finds the parts of the project: as they are now, or, once the swap has
 // begun, where they were then, since the files that say so may be on their way.
 func (at *attempt) locate(ctx context.Context) error {
-	b, err := os.ReadFile(at.w.projectFile(at.a.ID))
+	b, err := os.ReadFile(at.w.locationFile(at.a.ID))
 	if errors.Is(err, fs.ErrNotExist) || !at.state.Done(restore.Ready) {
 		at.found = at.project.Resolve(ctx)
 		return nil
 	}
+	var l location
+	if err == nil {
+		err = json.Unmarshal(b, &l)
+	}
 	if err != nil {
+		return fmt.Errorf("where the parts are: %w", err)
+	}
+	if at.found, err = project.Load(l.Project); err != nil {
 		return err
 	}
-	saved, err := project.Load(b)
-	if err != nil {
-		return err
+	servers := []*project.Server{at.found.Server, at.project.Resolve(ctx).Server}
+	if at.state.Completed != nil { // the files have come to rest, and passwords may have changed
+		servers[0], servers[1] = servers[1], servers[0]
 	}
-	at.found = saved
-	if at.state.Completed != nil || saved.Server == nil { // the password may have changed since
-		if now := at.project.Resolve(ctx).Server; now != nil {
-			at.found.Server = now.Or(saved.Server)
-		}
-	}
+	at.found.Server = sameServer(ctx, l.Identity, servers)
 	return nil
 }
 
-// keepLocation writes where the parts are, before the first of them is swapped.
+// sameServer returns the first of the servers that has the database of this identity.
+// One that cannot be reached may have it; one that has another never is returned.
+func sameServer(ctx context.Context, want project.Identity, servers []*project.Server) *project.Server {
+	var away *project.Server
+	for _, s := range servers {
+		if s == nil {
+			continue
+		}
+		if want == (project.Identity{}) {
+			return s
+		}
+		id, _, err := s.Identify(ctx)
+		switch {
+		case err == nil && id == want:
+			return s
+		case err != nil && away == nil:
+			away = s
+		}
+	}
+	if away != nil {
+		return away
+	}
+	return &project.Server{URL: func(context.Context) (string, error) { return "", errOtherServer }}
+}
+
+var errOtherServer = errors.New("the project leads to another database server than the one that the restore began with; mend the compose files or database.url")
+
+// keepLocation writes where the parts are, before the first of them is swapped. It
+// fails if the project leads to another database by now.
 func (at *attempt) keepLocation(ctx context.Context) error {
-	b, err := at.found.Save(ctx)
+	l := location{Identity: at.identity}
+	if at.identity != (project.Identity{}) {
+		now, _, err := at.found.Server.Identify(ctx)
+		if err != nil {
+			return err
+		}
+		if now != at.identity {
+			return misfit("Nothing was changed: %v", errOtherServer)
+		}
+	}
+	var err error
+	if l.Project, err = at.found.Save(ctx); err != nil {
+		return err
+	}
+	b, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	name := at.w.projectFile(at.a.ID)
+	name := at.w.locationFile(at.a.ID)
 	if err := errors.Join(os.WriteFile(name+".new", b, 0o600), os.Rename(name+".new", name)); err != nil {
 		return fmt.Errorf("keep where the parts are: %w", err)
 	}
@@ -57,7 +108,7 @@ func (at *attempt) keepLocation(ctx context.Context) error {
 // forgetLocation removes what keepLocation has written, once nothing is swapped any
 // more.
 func (at *attempt) forgetLocation() {
-	if err := os.Remove(at.w.projectFile(at.a.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(at.w.locationFile(at.a.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		at.l.Warn("left behind", zap.Error(err))
 	}
 }
