@@ -85,7 +85,10 @@ func (r report) parts(ctx context.Context) {
 		if s, ok := part.(*project.StoragePart); ok {
 			more = "; backend file, tenant " + s.TenantFolder()
 		}
+		_, missing := part.(*project.UnavailablePart)
 		switch {
+		case missing:
+			r.line("  %-10s cannot be found", part.Name())
 		case path == "":
 		case err != nil:
 			r.line("  %-10s %s cannot be read: %v%s", part.Name(), path, err, r.from(part.Name()))
