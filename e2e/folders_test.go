@@ -195,3 +195,9 @@ func TestAFaultyFolderStopsNobodyElse(t *testing.T) {
 	ready := sh(t, dir, fmt.Sprintf("curl -s -w '%%{http_code}' http://127.0.0.1:%d/readyz", d.port))
 	contains(t, ready, `"ready":true`, "project faulty: ", "project gone: ", "200")
 }
+
+// TestTheFolderOfAPartMustBeThere also when the configuration names it.
+func TestTheFolderOfAPartMustBeThere(t *testing.T) {
+	got := check(t, "{id: p, functions: {path: /nonexistent/functions}, storage: {path: "+t.TempDir()+"}}")
+	contains(t, got, "project p: The folder of the part functions cannot be read", "/nonexistent/functions", "check functions.path", "storage    ", "0 files")
+}

@@ -14,6 +14,9 @@ func Measure(ctx context.Context, p Part) (path string, files int, bytes int64, 
 	switch x := p.(type) {
 	case *StoragePart:
 		path = filepath.Join(x.Path, x.base())
+		if !exists(path) && exists(x.Path) {
+			return path, 0, 0, nil // nothing was uploaded yet
+		}
 	case *FunctionsPart:
 		path = x.Path
 	case *ConfigPart:

@@ -29,7 +29,7 @@ func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool
 		case err == nil && found.Server != nil:
 			databases[id] = append(databases[id], p.ID)
 		}
-		r.parts(ctx)
+		problems = append(problems, r.parts(ctx)...)
 		for _, problem := range problems {
 			errs = append(errs, fmt.Errorf("project %s: %s", p.ID, problem))
 		}
@@ -78,7 +78,8 @@ func (r report) server(ctx context.Context, try bool) (project.Identity, error) 
 	return id, err
 }
 
-func (r report) parts(ctx context.Context) {
+// parts prints where the files are, and returns why some cannot be read.
+func (r report) parts(ctx context.Context) (problems []string) {
 	for _, part := range r.found.Parts {
 		path, files, bytes, err := project.Measure(ctx, part)
 		more := ""
@@ -91,7 +92,8 @@ func (r report) parts(ctx context.Context) {
 			r.line("  %-10s cannot be found", part.Name())
 		case path == "":
 		case err != nil:
-			r.line("  %-10s %s cannot be read: %v%s", part.Name(), path, err, r.from(part.Name()))
+			r.line("  %-10s %s cannot be read%s", part.Name(), path, r.from(part.Name()))
+			problems = append(problems, fmt.Sprintf("The folder of the part %s cannot be read: %v; check %s.", part.Name(), err, r.found.Origins[part.Name()]))
 		default:
 			r.line("  %-10s %s: %d files, %s%s%s", part.Name(), path, files, size(bytes), more, r.from(part.Name()))
 		}
@@ -109,6 +111,7 @@ func (r report) parts(ctx context.Context) {
 	for _, note := range r.found.Notes {
 		r.line("  note       %s", note)
 	}
+	return problems
 }
 
 // size writes a number of bytes for people.

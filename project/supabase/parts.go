@@ -20,6 +20,8 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		env, err = f.m.environment(name)
 	}
 	tenant := firstOf(o.Tenant, f.tenant(env))
+	target := filepath.Clean(firstOf(env["STORAGE_FILE_BACKEND_PATH"], env["FILE_STORAGE_BACKEND_PATH"], storageTarget))
+	f.inside(ctx, name, target, o.Path)
 	switch {
 	case o.None:
 		return nil, &project.Absence{Part: project.Storage, Chosen: true}
@@ -34,13 +36,11 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 	if backend := firstOf(env["STORAGE_BACKEND"], f.m.env["STORAGE_BACKEND"]); backend != "" && backend != "file" {
 		return unavailable(project.Storage, fmt.Errorf("the service %s of %s keeps its files on %q; a storage backend on S3 cannot be backed up yet. Set storage: none to back up the rest, or storage.path if the files also lie in a folder", name, f.m.where("services."+name), backend)), nil
 	}
-	target := filepath.Clean(firstOf(env["STORAGE_FILE_BACKEND_PATH"], env["FILE_STORAGE_BACKEND_PATH"], storageTarget))
 	dir, err := f.part(ctx, storageRole, name, target)
 	if err != nil {
 		return unavailable(project.Storage, err), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
-	f.inside(dir)
 	return &project.StoragePart{Path: dir, Tenant: tenant}, nil
 }
 
@@ -48,6 +48,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 func (f *found) functions(ctx context.Context) (part project.Part, absent *project.Absence) {
 	o := f.options.Functions
 	name, err := f.m.find(functionsRole)
+	f.inside(ctx, name, functionsTarget, o.Path)
 	switch {
 	case o.None:
 		return nil, &project.Absence{Part: project.Functions, Chosen: true}
@@ -67,7 +68,6 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 		return unavailable(project.Functions, err), nil
 	}
 	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
-	f.inside(dir)
 	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
 }
 
@@ -115,7 +115,7 @@ func unavailable(part string, err error) project.Part {
 // tenant returns the folder of the project's objects below the storage root.
 func (f *found) tenant(env map[string]string) string {
 	bucket := firstOf(env["STORAGE_S3_BUCKET"], env["GLOBAL_S3_BUCKET"], f.m.env["GLOBAL_S3_BUCKET"], "stub")
-	tenant := firstOf(env["TENANT_ID"], f.m.env["TENANT_ID"], f.m.env["STORAGE_TENANT_ID"], "stub")
+	tenant := firstOf(env["PROJECT_REF"], env["TENANT_ID"], f.m.env["TENANT_ID"], f.m.env["STORAGE_TENANT_ID"], "stub")
 	return bucket + "/" + tenant
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -140,12 +139,24 @@ func TestWhatAppearsLaterIsFound(t *testing.T) {
 	}
 }
 
-// TestFoldersOfOtherPartsAreNoConfiguration wherever they are mounted.
+// TestFoldersOfOtherPartsAreNoConfiguration wherever they are mounted, also when they
+// are not backed up.
 func TestFoldersOfOtherPartsAreNoConfiguration(t *testing.T) {
-	dir := folder(t, map[string]string{"docker-compose.yml": storageAt("./files"), "files/x": "x"})
-	for _, part := range find(t, dir, supabase.Options{}).Parts {
-		if c, ok := part.(*project.ConfigPart); ok && !slices.Contains(c.Exclude, "files") {
-			t.Errorf("the configuration has the storage files: %v", c.Exclude)
+	dir := folder(t, map[string]string{"docker-compose.yml": storageAt("./files[1]"), "files[1]/x": "x", "files1/x": "x", "own/x": "x"})
+	for _, o := range []supabase.Options{{}, {Storage: supabase.Storage{None: true}}, {Storage: supabase.Storage{Path: filepath.Join(dir, "own")}}} {
+		for _, part := range find(t, dir, o).Parts {
+			c, ok := part.(*project.ConfigPart)
+			if !ok {
+				continue
+			}
+			_, files, _, err := project.Measure(t.Context(), c)
+			want := 4 // .env, the compose file, files1/x and own/x
+			if o.Storage.Path != "" {
+				want--
+			}
+			if err != nil || files != want {
+				t.Errorf("%+v: %d files, want %d, %v", o.Storage, files, want, err)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 	}
 	f.note(project.Config, from)
 	root := o.Config.Root
-	o.Config.Exclude = append(relative(root, f.parts), o.Config.Exclude...)
+	o.Config.Exclude = append(literal(relative(root, f.parts)), o.Config.Exclude...)
 	o.Config.Data, o.Config.Deployment = relative(root, m.dataFolders()), relative(root, m.deployment())
 	p.Parts = append(p.Parts, &o.Config)
 	return p
@@ -108,7 +109,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 // same.
 func unreadable(o Options, err error) project.Project {
 	sentence := "The folder of the project cannot be read as compose reads it: " + err.Error() + "."
-	p := project.Project{Server: &project.Server{Tools: o.Tools, URL: func(context.Context) (string, error) {
+	p := project.Project{Origins: map[string]string{project.Config: "the folder of `supabase:`"}, Server: &project.Server{Tools: o.Tools, URL: func(context.Context) (string, error) {
 		if o.DatabaseURL == "" {
 			return "", err
 		}
@@ -139,8 +140,30 @@ func unreadable(o Options, err error) project.Project {
 // note records what has led to a part.
 func (f *found) note(part, from string) { f.origins[part] = from }
 
-// inside notes the folder of a part.
-func (f *found) inside(dir string) { f.parts = append(f.parts, dir) }
+// inside notes the folders of a part that is no configuration: what its service
+// mounts, and what the options name.
+func (f *found) inside(ctx context.Context, service, target, named string) {
+	if named != "" {
+		f.parts = append(f.parts, named)
+	}
+	if service == "" {
+		return
+	}
+	if dir, _, ok, err := f.folderOf(ctx, service, target); ok && err == nil {
+		f.parts = append(f.parts, dir)
+	}
+}
+
+// literal returns patterns that match only the names.
+func literal(names []string) []string {
+	out := make([]string, 0, len(names))
+	for _, n := range names {
+		out = append(out, special.ReplaceAllString(n, `\$0`))
+	}
+	return out
+}
+
+var special = regexp.MustCompile(`[*?\[\]{}\\]`)
 
 func (f *found) databaseOrigin() string {
 	switch {
