@@ -201,3 +201,33 @@ func TestTheFolderOfAPartMustBeThere(t *testing.T) {
 	got := check(t, "{id: p, functions: {path: /nonexistent/functions}, storage: {path: "+t.TempDir()+"}}")
 	contains(t, got, "project p: The folder of the part functions cannot be read", "/nonexistent/functions", "check functions.path", "storage    ", "0 files")
 }
+
+// TestTheConfigurationOfAnotherServerIsNotKept although it is the project's own: it
+// has moved to another server since the backup.
+func TestTheConfigurationOfAnotherServerIsNotKept(t *testing.T) {
+	before, now := testenv.NewPostgres(t, 15), testenv.NewPostgres(t, 15)
+	root, dir := t.TempDir(), t.TempDir()
+	compose := "services: {db: {image: \"supabase/postgres:15\", ports: [\"127.0.0.1:%d:5432\"]}}\n"
+	put(t, root, ".env", "POSTGRES_PASSWORD="+testenv.Password+"\n")
+	put(t, root, "docker-compose.yml", fmt.Sprintf(compose, before.Port))
+	d := start(t, config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}}", root, before.Bin), ""))
+	d.ready()
+	a := d.call("POST", "/backups", full)
+	d.want(a, 201)
+	put(t, root, "docker-compose.yml", fmt.Sprintf(compose, now.Port))
+	if err := now.Exec(t.Context(), "postgres", "CREATE TABLE new AS SELECT 1 AS n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`{"safetyBackup":false}`, `{"restoreTypes":["config"],"safetyBackup":false}`} {
+		d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", body), 500, "The configuration of the backup leads to another database server", "The project is unchanged")
+		if got := sh(t, root, "cat docker-compose.yml"); got != fmt.Sprintf(compose, now.Port) {
+			t.Errorf("the compose file is %s", got)
+		}
+		if got := text(t, now, "postgres", "SELECT count(*)::text FROM new"); got != "1" {
+			t.Errorf("%s rows", got)
+		}
+	}
+	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"restoreTypes":["database"],"safetyBackup":false}`), 200)
+	before.Signal(syscall.SIGQUIT)
+	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"restoreTypes":["config"],"safetyBackup":false}`), 200, "With the restored configuration the database cannot be reached as before")
+}

@@ -30,7 +30,7 @@ type attempt struct {
 	pulse   pulse
 	plan    events.RestorePlan
 
-	identity project.Identity // of the database that is restored; zero before the check
+	identity project.Identity // of the project's database; zero before the check
 }
 
 // run does the attempt and records how it ended. An error means that the request
@@ -246,6 +246,12 @@ func (at *attempt) swap(ctx context.Context) error {
 			}
 			return at.turnBack(ctx, err)
 		}
+	}
+	if err := at.checkLeads(ctx); err != nil {
+		if serr := at.stage(ctx, restore.Back); serr != nil {
+			return serr
+		}
+		return at.turnBack(ctx, err)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // location is where the parts of a project were when their swap began.
 type location struct {
 	Project  json.RawMessage  // as [project.Project.Save] writes it
-	Identity project.Identity // of the database; zero if none is restored
+	Identity project.Identity // of the database; zero if it did not say
 }
 
 // locationFile is where a restore keeps its location.
@@ -42,6 +42,7 @@ func (at *attempt) locate(ctx context.Context) error {
 	if at.found, err = project.Load(l.Project); err != nil {
 		return err
 	}
+	at.identity = l.Identity
 	servers := []*project.Server{at.found.Server, at.project.Resolve(ctx).Server}
 	if at.state.Completed != nil { // the files have come to rest, and passwords may have changed
 		servers[0], servers[1] = servers[1], servers[0]

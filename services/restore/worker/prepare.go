@@ -122,9 +122,7 @@ func (at *attempt) check(ctx context.Context) error {
 			at.plan.Checks = append(at.plan.Checks, x)
 		}
 	}
-	if slices.Contains(at.state.Request.Parts, project.Database) && at.found.Server != nil {
-		at.plan.Checks = append(at.plan.Checks, at.checkShared(ctx))
-	}
+	at.plan.Checks = append(at.plan.Checks, at.checkServer(ctx)...)
 	at.plan.Seconds = 2 + at.plan.Bytes/bytesPerSecond
 	if !at.state.Request.DryRun {
 		return nil // Build reads everything
