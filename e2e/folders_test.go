@@ -231,3 +231,22 @@ func TestTheConfigurationOfAnotherServerIsNotKept(t *testing.T) {
 	before.Signal(syscall.SIGQUIT)
 	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"restoreTypes":["config"],"safetyBackup":false}`), 200, "With the restored configuration the database cannot be reached as before")
 }
+
+// TestALostFolderComesBack where the services mount it, after a backup of what is left.
+func TestALostFolderComesBack(t *testing.T) {
+	src, project := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 5})
+	dir := t.TempDir()
+	d := start(t, config(dir+"/data", dir+"/backups", project, ""))
+	d.ready()
+	a := d.call("POST", "/backups", full)
+	d.want(a, 201)
+	before := facts(t, src)
+	sh(t, src.Dir, "rm -r volumes/functions volumes/storage")
+	d.want(d.call("POST", "/backups", full), 500, "The part storage cannot be found")
+	r := d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{}`)
+	d.want(r, 200)
+	same(t, "after the restore", before, facts(t, src))
+	_, newest, _ := strings.Cut(d.call("GET", "/backups?limit=1", "").body, `"id":"`)
+	newest, _, _ = strings.Cut(newest, `"`)
+	d.want(d.call("GET", "/backups/"+newest, ""), 200, `"origin":"safety"`, "storage: 1 part cannot be found, so there is nothing of it in this backup")
+}

@@ -32,12 +32,12 @@ func (p Project) CheckAbsent(ctx context.Context, s *Session, w *archive.Writer,
 		if n == 0 {
 			return nil, nil
 		}
-		if all && !a.Chosen && a.Sentence != "" {
+		if all && !s.Wrecked && !a.Chosen && a.Sentence != "" {
 			return nil, fail(nil, "The database lists %d storage objects, but their files cannot be found: %s", n, a.Sentence)
 		}
-		why := "the configuration says storage: none"
-		if !a.Chosen {
-			why = "the project has no storage part; set storage.path, or storage: none"
+		why := "the project has no storage part; set storage.path, or storage: none"
+		if a.Chosen {
+			why = "the configuration says storage: none"
 		}
 		sentence := fmt.Sprintf("storage: the files of %d storage objects are not in this backup, because %s.", n, why)
 		return []Warning{{Code: storageMissing, Count: 1, Sentence: sentence}}, w.Warn(archive.Warning{Part: Storage, Code: storageMissing, Sentence: sentence})

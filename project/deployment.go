@@ -16,7 +16,7 @@ func isExample(base string) bool {
 
 // isSecret reports whether a file of this name holds secrets: .env and its kin, keys.
 func isSecret(base string) bool {
-	return !isExample(base) && (base == ".env" || strings.HasPrefix(base, ".env.") || slices.Contains([]string{".env", ".key", ".pem", ".p12", ".pfx"}, path.Ext(base)))
+	return base == ".env" || strings.HasPrefix(base, ".env.") || slices.Contains([]string{".env", ".key", ".pem", ".p12", ".pfx"}, path.Ext(base))
 }
 
 var composeName = regexp.MustCompile(`^(docker-)?(compose|stack)([.-].*)?\.ya?ml$`)

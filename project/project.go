@@ -175,6 +175,7 @@ const (
 	patternEmpty     = "pattern_empty"
 	liveData         = "live_data"
 	fileLarge        = "file_large"
+	partMissing      = "part_missing"
 	passwordsMissing = "role_passwords_missing"
 	vaultKeyMissing  = "vault_key_missing"
 	fixedSettings    = "server_settings"
@@ -189,6 +190,7 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	patternEmpty:     "%s: %d include patterns match nothing; warnings.jsonl in the archive names them.",
 	liveData:         "%s: %d folders or files hold the data of a service and are no configuration, so they were left out.",
 	fileLarge:        "%s: %d files are larger than config.max_file and were left out.",
+	partMissing:      "%s: %d part cannot be found, so there is nothing of it in this backup; warnings.jsonl in the archive says why.",
 	passwordsMissing: "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
 	vaultKeyMissing:  "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",
 	fixedSettings:    "%s: %d settings were made by ALTER SYSTEM and are in no dump; warnings.jsonl in the archive names them.",

@@ -32,6 +32,9 @@ func (p Project) Save(ctx context.Context) ([]byte, error) {
 		out.URL, out.Tools = url, []byte(p.Server.Tools)
 	}
 	for _, part := range p.Parts {
+		if u, ok := part.(*UnavailablePart); ok && u.Place != nil {
+			part = u.Place
+		}
 		out.Parts = append(out.Parts, part.Name())
 		switch x := part.(type) {
 		case *DatabasePart:

@@ -7,25 +7,57 @@ import (
 )
 
 // UnavailablePart stands for a part that a project should have and that cannot be
-// found. Everything that is asked of it fails with its sentence.
+// found. What is asked of it fails with its sentence.
 type UnavailablePart struct {
 	Part     string
 	Sentence string // for people
+
+	// Place, unless nil, is the part as it will be once its folder is there, which a
+	// restore makes.
+	Place Part
 }
 
 // Name implements [Part].
 func (p *UnavailablePart) Name() string { return p.Part }
 
-// Dump implements [Part].
-func (p *UnavailablePart) Dump(context.Context, *Session, *archive.Writer) ([]Warning, error) {
-	return nil, p.err()
+// Dump implements [Part]. Of a project that is known to be damaged it leaves the part
+// empty, with a warning.
+func (p *UnavailablePart) Dump(_ context.Context, s *Session, w *archive.Writer) ([]Warning, error) {
+	if !s.Wrecked {
+		return nil, p.err()
+	}
+	t := newTally(p.Part, w)
+	if err := t.note(partMissing, "", "%s", p.Sentence); err != nil {
+		return nil, err
+	}
+	return t.warnings(), nil
+}
+
+// Available returns the error of the first part that cannot be found.
+func Available(parts []Part) error {
+	for _, part := range parts {
+		if u, ok := part.(*UnavailablePart); ok {
+			return u.err()
+		}
+	}
+	return nil
 }
 
 // Restoration implements [Part].
-func (p *UnavailablePart) Restoration(Target) Restoration { return unavailable{p} }
+func (p *UnavailablePart) Restoration(t Target) Restoration {
+	if p.Place != nil {
+		return p.Place.Restoration(t)
+	}
+	return unavailable{p}
+}
 
 // Kept implements [Part].
-func (p *UnavailablePart) Kept(Target) Kept { return unavailable{p} }
+func (p *UnavailablePart) Kept(t Target) Kept {
+	if p.Place != nil {
+		return p.Place.Kept(t)
+	}
+	return unavailable{p}
+}
 
 func (p *UnavailablePart) err() error { return fail(nil, "%s", p.Sentence) }
 

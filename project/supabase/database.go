@@ -150,7 +150,7 @@ func (m *model) password(d database, env map[string]string, clients []address) (
 	if d.service != "" {
 		where += " of " + strings.Join(m.files, ", ")
 	}
-	return "", fmt.Errorf("%s has no POSTGRES_PASSWORD, and neither has .env; set it there, or set database.url", where)
+	return "", fmt.Errorf("%s has no POSTGRES_PASSWORD, and neither has .env; set it there, name the file of variables with env_file, or set database.url", where)
 }
 
 // serverURL returns the URL of the database: at its own address if it is elsewhere,

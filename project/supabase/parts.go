@@ -38,7 +38,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 	}
 	dir, err := f.part(ctx, storageRole, name, target)
 	if err != nil {
-		return unavailable(project.Storage, err), nil
+		return f.unavailable(err, dir, &project.StoragePart{Path: dir, Tenant: tenant}), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
 	return &project.StoragePart{Path: dir, Tenant: tenant}, nil
@@ -65,14 +65,14 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 	}
 	dir, err := f.part(ctx, functionsRole, name, functionsTarget)
 	if err != nil {
-		return unavailable(project.Functions, err), nil
+		return f.unavailable(err, dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
 	}
 	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
 	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
 }
 
 // part returns the folder that a service mounts. What is not there is an error that
-// says what to do.
+// says what to do; the folder is returned as well.
 func (f *found) part(ctx context.Context, r role, service, target string) (string, error) {
 	advice := fmt.Sprintf("start it, set %s, or set %s: none", r.key, strings.TrimSuffix(r.key, ".path"))
 	dir, what, mounts, err := f.folderOf(ctx, service, target)
@@ -90,7 +90,7 @@ func (f *found) part(ctx context.Context, r role, service, target string) (strin
 	case errors.Is(err, os.ErrPermission):
 		return "", fmt.Errorf("%s: the service %s keeps its files in %s, but this user may not read %s", at, service, what, dir)
 	}
-	return "", fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir, advice)
+	return dir, fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir, advice)
 }
 
 // usual returns a part at its usual place in a folder whose compose files do not
@@ -108,7 +108,29 @@ func (f *found) usual(part, dir, tenant string) (project.Part, *project.Absence)
 	return &project.FunctionsPart{Path: path, Env: f.functionVariables}, nil
 }
 
-func unavailable(part string, err error) project.Part {
+// unavailable returns a part whose folder is not there. A restore may make it if it
+// lies in the folder of the project: elsewhere a disk may not be mounted.
+func (f *found) unavailable(err error, dir string, place project.Part) project.Part {
+	u := unavailable(place.Name(), err)
+	if _, lerr := os.Lstat(dir); errors.Is(lerr, os.ErrNotExist) && f.holds(dir) {
+		u.Place = place
+	}
+	return u
+}
+
+// holds reports whether a folder that is not there would lie in the folder of the
+// project, whatever links lead to it.
+func (f *found) holds(dir string) bool {
+	above := filepath.Dir(dir)
+	for !isDir(above) && above != "/" && above != "." {
+		above = filepath.Dir(above)
+	}
+	real, err := filepath.EvalSymlinks(above)
+	root, rerr := filepath.EvalSymlinks(f.m.folder)
+	return err == nil && rerr == nil && within(real, root)
+}
+
+func unavailable(part string, err error) *project.UnavailablePart {
 	return &project.UnavailablePart{Part: part, Sentence: "The part " + part + " cannot be found: " + strings.TrimSuffix(err.Error(), ".") + "."}
 }
 

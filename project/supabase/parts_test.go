@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,23 @@ func TestPartsAreWhereTheServicesMountThem(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestALostFolderMayBeMadeAgain only where no disk can be missing.
+func TestALostFolderMayBeMadeAgain(t *testing.T) {
+	disk := t.TempDir()
+	dir := folder(t, map[string]string{"docker-compose.yml": "", "volumes/x": "x"})
+	if err := os.Symlink(disk, filepath.Join(dir, "big")); err != nil {
+		t.Fatal(err)
+	}
+	for source, want := range map[string]bool{"./volumes/lost": true, "./lost/deep": true, "./big/lost": false, disk + "/lost": false, "../lost": false} {
+		write(t, filepath.Join(dir, "docker-compose.yml"), storageAt(source))
+		p := find(t, dir, supabase.Options{})
+		i := slices.IndexFunc(p.Parts, func(part project.Part) bool { return part.Name() == project.Storage })
+		if u, ok := p.Parts[i].(*project.UnavailablePart); !ok || (u.Place != nil) != want {
+			t.Errorf("%s: %+v", source, p.Parts[i])
+		}
 	}
 }
 

@@ -117,6 +117,11 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	if len(parts) == 0 {
 		return done, at.misfit("The project has no part %s any more", at.state.Request.Type)
 	}
+	if at.state.Request.Origin != backup.OriginSafety { // which takes what is left
+		if err := project.Available(parts); err != nil {
+			return done, err
+		}
+	}
 	s, err := at.connect(ctx, parts)
 	if err != nil {
 		return done, err

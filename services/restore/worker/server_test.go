@@ -3,8 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/testenv"
 )
@@ -36,6 +38,14 @@ func TestAnotherServerIsNeverTaken(t *testing.T) {
 	}
 	if _, err := sameServer(t.Context(), want, []*project.Server{other, nil}).URL(t.Context()); !errors.Is(err, errOtherServer) {
 		t.Errorf("got %v", err)
+	}
+	attempt := attempt{w: New(Config{Dir: t.TempDir()}, nil), a: events.RestoreAggregate("p", "restore-x"), found: project.Project{Server: other}, identity: want}
+	if err := attempt.keepLocation(t.Context()); err == nil || !strings.Contains(err.Error(), "Nothing was changed: the project leads to another database server") {
+		t.Errorf("the swap begins on another server: %v", err)
+	}
+	attempt.found.Server = own
+	if err := attempt.keepLocation(t.Context()); err != nil {
+		t.Error(err)
 	}
 	if got := sameServer(t.Context(), project.Identity{}, []*project.Server{other, own}); got != other {
 		t.Error("without a database the first server is fine")
