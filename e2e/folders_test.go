@@ -248,5 +248,5 @@ func TestALostFolderComesBack(t *testing.T) {
 	same(t, "after the restore", before, facts(t, src))
 	_, newest, _ := strings.Cut(d.call("GET", "/backups?limit=1", "").body, `"id":"`)
 	newest, _, _ = strings.Cut(newest, `"`)
-	d.want(d.call("GET", "/backups/"+newest, ""), 200, `"origin":"safety"`, "storage: 1 part cannot be found, so there is nothing of it in this backup")
+	d.want(d.call("GET", "/backups/"+newest, ""), 200, `"origin":"safety"`, "storage: 5 files vanished before they were read")
 }

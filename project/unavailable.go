@@ -2,6 +2,7 @@ package project
 
 import (
 	"context"
+	"os"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -45,8 +46,11 @@ func Available(parts []Part) error {
 
 // Restoration implements [Part].
 func (p *UnavailablePart) Restoration(t Target) Restoration {
-	if p.Place != nil {
-		return p.Place.Restoration(t)
+	switch x := p.Place.(type) {
+	case *StoragePart:
+		return remade{x.Restoration(t), x.Path}
+	case *FunctionsPart:
+		return remade{x.Restoration(t), x.Path}
 	}
 	return unavailable{p}
 }
@@ -82,3 +86,21 @@ func (u unavailable) Undo(context.Context) error { return u.p.err() }
 
 // Drop implements [Kept].
 func (u unavailable) Drop(context.Context) error { return u.p.err() }
+
+// remade is how a part comes back whose folder was not there.
+type remade struct {
+	Restoration
+	root string
+}
+
+// Discard implements [Restoration]. It also removes the folder, if it is empty: an
+// empty one would be taken for a part in which there is nothing.
+func (r remade) Discard(ctx context.Context) error {
+	if err := r.Restoration.Discard(ctx); err != nil {
+		return err
+	}
+	if left, err := children(r.root); err == nil && len(left) == 0 {
+		_ = os.Remove(r.root) // fails if something of a restore is in it
+	}
+	return nil
+}
