@@ -65,6 +65,7 @@ func (r report) server(ctx context.Context, try bool) (project.Identity, error) 
 	}
 	at, err := r.found.Server.Address(ctx)
 	if err != nil {
+		r.line("  server     cannot be found")
 		return project.Identity{}, err
 	}
 	id, more := project.Identity{System: at.Host, Database: at.Database}, ""
