@@ -161,6 +161,7 @@ func TestFilesThatCannotBeFound(t *testing.T) {
 	projects := fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}}\n  - {id: without, supabase: %s, storage: none, database: {tools: %s}}", src.Dir, tools, src.Dir, tools)
 	contains(t, check(t, projects), "project p: The part storage cannot be found", "the service storage keeps its files in the folder "+src.Dir+"/late", "set storage.path, or set storage: none",
 		"functions  "+src.Dir+"/volumes/functions: ", "storage    cannot be found", "storage    not backed up. The configuration says none.")
+	contains(t, check(t, projects, "--connect"), "note       storage: the files of 5 storage objects are not in this backup")
 	d := start(t, config(dir+"/data", dir+"/backups", projects, ""))
 	d.ready()
 	d.want(d.call("POST", "/backups", full), 500, "Backup failed: The part storage cannot be found", "storage: none")
@@ -175,6 +176,23 @@ func TestFilesThatCannotBeFound(t *testing.T) {
 	d.want(d.call("GET", "/backups/"+found.backup()["id"].(string), ""), 200, `"name":"storage"`)
 	contains(t, check(t, projects[:strings.IndexByte(projects, '\n')]), "storage    "+src.Dir+"/late/stub/stub: 5 files", "backend file, tenant stub/stub", "The configuration is good.")
 	d.want(d.call("GET", "/projects/p", ""), 200, `"status":"ok"`)
+}
+
+// TestObjectsWithoutAService fail the backup and the check: nothing says where their
+// files are.
+func TestObjectsWithoutAService(t *testing.T) {
+	src, project := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 5})
+	put(t, src.Dir, "docker-compose.yml", fmt.Sprintf("services: {db: {image: \"supabase/postgres:15\", ports: [\"127.0.0.1:%d:5432\"]}}\n", src.DB.Port))
+	sh(t, src.Dir, "mv volumes/storage ../elsewhere")
+	const said = "The database lists 5 storage objects, but their files cannot be found: No service of "
+	contains(t, check(t, project, "--connect"), "project p: "+said, "set storage.path, or storage: none")
+	dir := t.TempDir()
+	d := start(t, config(dir+"/data", dir+"/backups", project, ""))
+	d.ready()
+	d.want(d.call("POST", "/backups", full), 500, "Backup failed: "+said)
+	database := d.call("POST", "/backups", `{"projectId":"p","type":"database"}`)
+	d.want(database, 201)
+	d.want(d.call("GET", "/backups/"+database.backup()["id"].(string), ""), 200, "the files of 5 storage objects are not in this backup")
 }
 
 // TestAFaultyFolderStopsNobodyElse shows it as broken, with the reason.

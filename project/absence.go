@@ -19,7 +19,8 @@ const storageMissing = "storage_missing"
 
 // CheckAbsent counts the storage objects that the database lists when the files are
 // in no part. It fails if they were looked for and not found, and all parts were
-// asked for; it warns if they were left out on purpose.
+// asked for; it warns if they were left out on purpose. w, unless nil, takes the
+// warning as well.
 func (p Project) CheckAbsent(ctx context.Context, s *Session, w *archive.Writer, all bool) ([]Warning, error) {
 	for _, a := range p.Absent {
 		if a.Part != Storage {
@@ -40,7 +41,10 @@ func (p Project) CheckAbsent(ctx context.Context, s *Session, w *archive.Writer,
 			why = "the configuration says storage: none"
 		}
 		sentence := fmt.Sprintf("storage: the files of %d storage objects are not in this backup, because %s.", n, why)
-		return []Warning{{Code: storageMissing, Count: 1, Sentence: sentence}}, w.Warn(archive.Warning{Part: Storage, Code: storageMissing, Sentence: sentence})
+		if w != nil {
+			err = w.Warn(archive.Warning{Part: Storage, Code: storageMissing, Sentence: sentence})
+		}
+		return []Warning{{Code: storageMissing, Count: 1, Sentence: sentence}}, err
 	}
 	return nil, nil
 }

@@ -76,7 +76,23 @@ func (r report) server(ctx context.Context, try bool) (project.Identity, error) 
 		}
 	}
 	r.line("  server     %s, database %s%s%s", at.Host, at.Database, more, r.from(project.Database))
+	if try && err == nil {
+		err = r.session(ctx)
+	}
 	return id, err
+}
+
+// session begins a backup's session, and looks for storage objects without files.
+func (r report) session(ctx context.Context) error {
+	s, err := project.Open(ctx, r.found.Server)
+	if err != nil {
+		return err
+	}
+	ws, err := r.found.CheckAbsent(ctx, s, nil, true)
+	for _, w := range ws {
+		r.line("  note       %s", w.Sentence)
+	}
+	return errors.Join(err, s.Close())
 }
 
 // parts prints where the files are, and returns why some cannot be read.
