@@ -142,7 +142,7 @@ func TestARunningDatabaseBelowTheFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"safetyBackup":false}`), 200)
-	pg.Signal(syscall.SIGQUIT)
+	pg.Signal(syscall.SIGINT)
 	if err := pg.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
