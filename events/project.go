@@ -1,7 +1,7 @@
 package events
 
-// ProjectRegistered says what a worker can back up. It is appended at the
-// worker's start whenever it differs from the one before.
+// ProjectRegistered says what a worker can back up. It is appended at the worker's
+// start, and when the worker looks again, whenever it differs from the one before.
 type ProjectRegistered struct {
 	Name               string   `json:"name"`
 	Pool               string   `json:"pool"`
@@ -10,6 +10,7 @@ type ProjectRegistered struct {
 	DefaultDestination string   `json:"default_destination"`
 	CanEncrypt         bool     `json:"can_encrypt"`
 	EncryptDefault     bool     `json:"encrypt_default"`
+	Problem            string   `json:"problem,omitempty"` // sentences: why parts cannot be backed up
 }
 
 // EventType implements [Event].

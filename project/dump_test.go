@@ -100,11 +100,7 @@ func sh(t *testing.T, dir, script string) string {
 func TestWholeProject(t *testing.T) {
 	for _, major := range []int{15, 17} {
 		src := testenv.NewSupabase(t, testenv.SupabaseConfig{Major: major, Objects: 600})
-		f, err := supabase.Find(src.Dir, supabase.Options{Tools: src.DB.Bin, LockTimeout: 10 * time.Second, Docker: "false"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, ws, err := dump(t, f.Project())
+		b, ws, err := dump(t, supabase.Find(t.Context(), src.Dir, supabase.Options{Tools: src.DB.Bin, LockTimeout: 10 * time.Second, Docker: "false"}))
 		if err != nil {
 			t.Fatal(err)
 		}

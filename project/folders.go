@@ -2,8 +2,10 @@ package project
 
 import (
 	"context"
+	"errors"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -41,10 +43,17 @@ func (p *FunctionsPart) Dump(ctx context.Context, _ *Session, w *archive.Writer)
 // A pattern is of the kind of [doublestar.Match]: "**" spans folders. It is about
 // names relative to Root; one that matches a folder stands for everything in it.
 // A name is taken if a pattern of Include matches it and none of Exclude does.
+//
+// The data of services is no configuration, whatever the patterns say: it would be
+// read torn, and a restore would write under a running service.
 type ConfigPart struct {
 	Root    string
 	Include []string
 	Exclude []string
+
+	Data       []string // folders below Root that services are known to keep their data in
+	Deployment []string // files below Root that say which servers the project leads to
+	MaxFile    int64    // larger files are left out with a warning; 0: no limit
 }
 
 // Name implements [Part].
@@ -66,7 +75,18 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 	}
 	defer t.close()
 	used := map[string]bool{}
-	if err := t.walk(ctx, func(name string, dir bool) (take, enter bool) { return p.keep(name, dir, used) }); err != nil {
+	var noted error
+	err = t.walk(ctx, func(name string, dir bool) (take, enter bool) {
+		take, enter = p.keep(name, dir, used)
+		if take || enter {
+			if code, why := p.unfit(name, dir); code != "" {
+				noted = errors.Join(noted, t.t.list(code, name, "%s was left out: %s.", name, why))
+				return false, false
+			}
+		}
+		return take, enter
+	})
+	if err = errors.Join(err, noted); err != nil {
 		return nil, err
 	}
 	for _, pattern := range p.Include {
@@ -77,6 +97,20 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 		}
 	}
 	return t.t.warnings(), nil
+}
+
+// unfit returns why a folder or file is no configuration; "" if it is.
+func (p *ConfigPart) unfit(name string, dir bool) (code, why string) {
+	full := filepath.Join(p.Root, name)
+	switch {
+	case dir && (slices.Contains(p.Data, name) || isLiveData(full)):
+		return liveData, "it holds the data of a service"
+	case !dir && isLiveFile(full):
+		return liveData, "it is a SQLite database in use"
+	case !dir && isLarge(full, p.MaxFile):
+		return fileLarge, "it is larger than config.max_file"
+	}
+	return "", ""
 }
 
 func (p *ConfigPart) keep(name string, dir bool, used map[string]bool) (take, enter bool) {
@@ -108,7 +142,7 @@ func (p *ConfigPart) leads(folder string) bool {
 	depth := strings.Count(folder, "/") + 1
 	for _, pattern := range p.Include {
 		components := strings.Split(path.Clean(pattern), "/")
-		if i := indexOf(components, "**"); i >= 0 && i <= depth {
+		if i := slices.Index(components, "**"); i >= 0 && i <= depth {
 			components = components[:i]
 		} else if len(components) <= depth {
 			continue
@@ -121,13 +155,4 @@ func (p *ConfigPart) leads(folder string) bool {
 		}
 	}
 	return false
-}
-
-func indexOf(list []string, s string) int {
-	for i, x := range list {
-		if x == s {
-			return i
-		}
-	}
-	return -1
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -52,6 +53,20 @@ type Part interface {
 type Project struct {
 	Parts  []Part  // in the order of an archive
 	Server *Server // of the database; nil if the project has none
+
+	Absent  []Absence
+	Faults  []string          // why something of it cannot be found, for people
+	Origins map[string]string // what has led to a part, for people
+	Notes   []string          // what is no problem but good to know
+}
+
+// Resolver finds the parts of a project as they are now: where they are may change
+// while Holdfast runs, so each job asks anew.
+type Resolver func(ctx context.Context) Project
+
+// Fixed returns the resolver of a project whose parts never move.
+func Fixed(p Project) Resolver {
+	return func(context.Context) Project { return p }
 }
 
 // Warning counts things of one kind.
@@ -108,10 +123,22 @@ type tally struct {
 	w     *archive.Writer
 	count map[string]int
 	order []string
+	names map[string][]string // of the codes whose sentence names things
 }
 
 func newTally(part string, w *archive.Writer) *tally {
-	return &tally{part: part, w: w, count: map[string]int{}}
+	return &tally{part: part, w: w, count: map[string]int{}, names: map[string][]string{}}
+}
+
+// maxNamed is how many things a sentence names.
+const maxNamed = 10
+
+// list is note for things that the sentence of the code names.
+func (t *tally) list(code, name, format string, args ...any) error {
+	if len(t.names[code]) < maxNamed {
+		t.names[code] = append(t.names[code], name)
+	}
+	return t.note(code, name, format, args...)
 }
 
 // note writes one warning. name is the thing that it is about.
@@ -126,7 +153,15 @@ func (t *tally) note(code, name, format string, args ...any) error {
 func (t *tally) warnings() []Warning {
 	var out []Warning
 	for _, code := range t.order {
-		out = append(out, Warning{Code: code, Count: t.count[code], Sentence: fmt.Sprintf(sentences[code], t.part, t.count[code])})
+		sentence := fmt.Sprintf(sentences[code], t.part, t.count[code])
+		if names := t.names[code]; names != nil {
+			sentence = strings.TrimSuffix(sentence, ".") + ": " + strings.Join(names, ", ")
+			if t.count[code] > len(names) {
+				sentence += " and others"
+			}
+			sentence += "."
+		}
+		out = append(out, Warning{Code: code, Count: t.count[code], Sentence: sentence})
 	}
 	return out
 }
@@ -138,6 +173,9 @@ const (
 	fileSkipped      = "file_skipped"
 	linkSkipped      = "link_skipped"
 	patternEmpty     = "pattern_empty"
+	liveData         = "live_data"
+	fileLarge        = "file_large"
+	partMissing      = "part_missing"
 	passwordsMissing = "role_passwords_missing"
 	vaultKeyMissing  = "vault_key_missing"
 	fixedSettings    = "server_settings"
@@ -162,4 +200,7 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	internalMissing:      "%s: %d database of Supabase's services (_supabase) is not in the backup; warnings.jsonl in the archive says why.",
 	subscriptionDisabled: "%s: %d subscriptions will come back disabled; warnings.jsonl in the archive names them.",
 	rowsUncounted:        "%s: the rows of %d tables could not be counted, so a restore cannot compare them; warnings.jsonl in the archive names them.",
+	liveData:             "%s: %d folders or files hold the data of a service and are no configuration, so they were left out.",
+	fileLarge:            "%s: %d files are larger than config.max_file and were left out.",
+	partMissing:          "%s: %d part cannot be found, so there is nothing of it in this backup; warnings.jsonl in the archive says why.",
 }

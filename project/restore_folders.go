@@ -4,8 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // Restoration returns how the functions come back: all of them, in the place of
@@ -29,44 +27,6 @@ func (f *folder) allChildren(built string) (out, in []string, err error) {
 	}
 	in, err = children(built)
 	return out, in, err
-}
-
-// Restoration returns how configuration comes back: file by file; what the backup
-// does not hold stays. Into another project the files with secrets do not come.
-func (p *ConfigPart) Restoration(t Target) Restoration { return p.folder(t) }
-
-// Kept returns the files that a restore has replaced.
-func (p *ConfigPart) Kept(t Target) Kept { return p.folder(t) }
-
-func (p *ConfigPart) folder(t Target) *folder {
-	f := &folder{part: Config, root: p.Root, t: t}
-	f.moves = func(built string) (out, in []string, err error) {
-		if in, err = files(built); err != nil {
-			return nil, nil, err
-		}
-		for _, name := range in {
-			if exists(filepath.Join(f.root, name)) {
-				out = append(out, name)
-			}
-		}
-		return out, in, nil
-	}
-	if t.Foreign {
-		f.skip = func(name string) bool {
-			if !secretFile(filepath.Base(name)) {
-				return false
-			}
-			t.warn(Config, "secrets_kept", name, "The file "+name+" was not restored: it holds the secrets of the other project.")
-			return true
-		}
-	}
-	return f
-}
-
-// secretFile reports whether a file of this name holds secrets: .env and its kin,
-// keys.
-func secretFile(name string) bool {
-	return name == ".env" || strings.HasPrefix(name, ".env.") || slices.Contains([]string{".key", ".pem", ".p12"}, filepath.Ext(name))
 }
 
 // Restoration returns how the storage files come back. When they are those that
@@ -105,6 +65,9 @@ func (p *StoragePart) base() string {
 	}
 	return p.Tenant
 }
+
+// TenantFolder returns where the objects of the project lie below Path.
+func (p *StoragePart) TenantFolder() string { return p.base() }
 
 // remap gives the objects of another project the folder of this one.
 func (p *StoragePart) remap(built string) error {

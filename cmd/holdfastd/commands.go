@@ -15,7 +15,6 @@ import (
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/config"
-	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/services/backup"
 )
 
@@ -42,21 +41,9 @@ func configCommand(o *options) *cobra.Command {
 }
 
 // checkParts finds the parts of the projects and, if asked to, tries the
-// connections. What is no mistake but good to know it writes to out.
+// connections. It writes what it finds to out.
 func checkParts(ctx context.Context, out io.Writer, c config.Config, try bool) error {
-	var errs []error
-	for _, p := range c.Projects {
-		found, err := projectOf(p, c.Backup.LockTimeout)
-		if err == nil && try {
-			var s *project.Session
-			if s, err = project.Open(ctx, found.Server); err == nil {
-				err = s.Close()
-			}
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("project %s: %w", p.ID, err))
-		}
-	}
+	errs := []error{checkProjects(ctx, out, c, try)}
 	_, err := identities(c)
 	errs = append(errs, err)
 	if try {

@@ -48,7 +48,11 @@ type options struct {
 }
 
 func (o *options) load() (config.Config, error) {
-	return config.Load(o.config, func(name string) (any, bool) { return drivers.New(name) })
+	c, err := config.Load(o.config, func(name string) (any, bool) { return drivers.New(name) })
+	if err != nil {
+		return c, err
+	}
+	return c, checkPatterns(c)
 }
 
 func root() *cobra.Command {

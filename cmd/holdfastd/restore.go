@@ -40,11 +40,7 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		return serve.Service{}, err
 	}
 	for _, p := range c.Projects {
-		parts, err := projectOf(p, c.Backup.LockTimeout)
-		if err != nil {
-			return serve.Service{}, fmt.Errorf("project %s: %w", p.ID, err)
-		}
-		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Project: parts, Hooks: hooksOf(p)})
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Resolve: resolverOf(p, c.Backup.LockTimeout), Hooks: hooksOf(p)})
 	}
 	w := worker.New(wc, b.Log())
 	r, err := b.NewRouter(w.Reject)

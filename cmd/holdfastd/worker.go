@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"time"
 
 	"filippo.io/age"
 	"go.uber.org/zap"
@@ -18,8 +16,6 @@ import (
 	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/serve"
-	"github.com/holdfast-dev/holdfast/project"
-	"github.com/holdfast-dev/holdfast/project/supabase"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
 )
@@ -56,7 +52,7 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	return serve.Service{Name: config.Worker, Run: func(ctx context.Context) error {
 		err := serve.All(ctx, grace, serve.Service{Name: "router", Run: r.Run}, serve.Service{Name: "sweep", Run: func(ctx context.Context) error {
 			return w.SweepDaily(ctx, b.Log())
-		}})
+		}}, serve.Service{Name: "register", Run: w.KeepRegistered})
 		return errors.Join(err, q.Close(), closeAll(wc.Destinations))
 	}}, err
 }
@@ -80,11 +76,7 @@ func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Lo
 		wc.Recipients = append(wc.Recipients, r)
 	}
 	for _, p := range c.Projects {
-		parts, err := projectOf(p, c.Backup.LockTimeout)
-		if err != nil {
-			return wc, fmt.Errorf("project %s: %w", p.ID, err)
-		}
-		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Project: parts})
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: resolverOf(p, c.Backup.LockTimeout)})
 	}
 	if wc.Identities, err = identities(c); err != nil {
 		return wc, err
@@ -125,48 +117,4 @@ func room(c config.Config) error {
 		return fmt.Errorf("%d MiB free in data_dir, twice min_free is %d MiB", free>>20, 2*int64(c.MinFree)>>20)
 	}
 	return nil
-}
-
-// projectOf finds the parts of a project. What is named one by one takes the
-// place of what `supabase:` finds.
-func projectOf(p config.Project, lockTimeout time.Duration) (project.Project, error) {
-	found := map[string]project.Part{}
-	var out project.Project
-	if p.Supabase != "" {
-		f, err := supabase.Find(p.Supabase, supabase.Options{DatabaseURL: p.Database.URL, Tools: p.Database.Tools, LockTimeout: lockTimeout})
-		if err != nil {
-			return out, err
-		}
-		out = f.Project()
-	} else if p.Database.URL != "" {
-		out.Server = &project.Server{URL: func(context.Context) (string, error) { return p.Database.URL, nil }, Tools: p.Database.Tools}
-		found[project.Database] = &project.DatabasePart{LockTimeout: lockTimeout}
-	}
-	for _, part := range out.Parts {
-		found[part.Name()] = part
-	}
-	if db, ok := found[project.Database].(*project.DatabasePart); ok && p.Database.RootKey != "" {
-		db.RootKey = func(context.Context) string { return p.Database.RootKey }
-	}
-	if p.Storage.Path != "" {
-		found[project.Storage] = &project.StoragePart{Path: p.Storage.Path, Tenant: p.Storage.Tenant}
-	}
-	if p.Functions.Path != "" {
-		found[project.Functions] = &project.FunctionsPart{Path: p.Functions.Path}
-	}
-	if p.Config.Root != "" {
-		for _, pattern := range append(slices.Clip(p.Config.Include), p.Config.Exclude...) {
-			if err := project.CheckPattern(pattern); err != nil {
-				return out, err
-			}
-		}
-		found[project.Config] = &project.ConfigPart{Root: p.Config.Root, Include: p.Config.Include, Exclude: p.Config.Exclude}
-	}
-	out.Parts = nil
-	for _, name := range []string{project.Database, project.Storage, project.Functions, project.Config} {
-		if part, ok := found[name]; ok {
-			out.Parts = append(out.Parts, part)
-		}
-	}
-	return out, nil
 }

@@ -72,6 +72,7 @@ type Project struct {
 	ID        string      `yaml:"id"`
 	Name      string      `yaml:"name"`     // default: the id
 	Supabase  string      `yaml:"supabase"` // folder in which all parts are found
+	EnvFile   string      `yaml:"env_file"` // of that folder, instead of .env
 	Database  Database    `yaml:"database"`
 	Storage   Storage     `yaml:"storage"`
 	Functions Folder      `yaml:"functions"`
@@ -93,15 +94,18 @@ type Database struct {
 	RootKey string `yaml:"root_key"` // file of pgsodium
 }
 
-// Storage says where the files of the storage service are.
+// Storage says where the files of the storage service are. The word none takes the
+// place of the mapping: they are not backed up.
 type Storage struct {
+	None    bool   `yaml:"-"`
 	Path    string `yaml:"path"`
 	Tenant  string `yaml:"tenant"`  // folder of the project below path; default stub/stub
 	Backend string `yaml:"backend"` // file, the only one that is supported
 }
 
-// Folder is the folder of a part.
+// Folder is the folder of a part, or the word none: the part is not backed up.
 type Folder struct {
+	None bool   `yaml:"-"`
 	Path string `yaml:"path"`
 }
 
@@ -110,6 +114,35 @@ type ConfigFiles struct {
 	Root    string   `yaml:"root"`
 	Include []string `yaml:"include"`
 	Exclude []string `yaml:"exclude"`
+	MaxFile Size     `yaml:"max_file"` // larger files are left out with a warning; default 64MiB
+}
+
+// UnmarshalYAML implements the interface of the YAML library.
+func (s *Storage) UnmarshalYAML(decode func(any) error) error {
+	type plain Storage
+	isNone, err := noneOr(decode, (*plain)(s))
+	s.None = isNone
+	return err
+}
+
+// UnmarshalYAML implements the interface of the YAML library.
+func (f *Folder) UnmarshalYAML(decode func(any) error) error {
+	type plain Folder
+	isNone, err := noneOr(decode, (*plain)(f))
+	f.None = isNone
+	return err
+}
+
+// none is the word that takes the place of a part.
+const none = "none"
+
+// noneOr decodes the word none or a mapping.
+func noneOr(decode func(any) error, mapping any) (isNone bool, err error) {
+	var word string
+	if decode(&word) == nil && word == none {
+		return true, nil
+	}
+	return false, decode(mapping)
 }
 
 // Encryption says who can read encrypted archives.

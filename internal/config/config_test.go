@@ -93,11 +93,14 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 				":11: keys[0].name is missing", ":11: keys[0].hash", ":11: keys[0].permissions", ":11: keys[0].expires", `:12: default_destination is "s3"`, "destinations.local.path is missing", "destinations.ftp is not a destination",
 			},
 		},
-		"a missing variable": {"data_dir: /x\npool: ${NO_SUCH_VARIABLE_HERE}\n", []string{":2: ${NO_SUCH_VARIABLE_HERE}: this variable of the environment is not set"}},
-		"a missing file":     {"pool: ${file:/nonexistent}\n", []string{":1: ${file:/nonexistent}: open /nonexistent"}},
-		"a wrong type":       {"backup: {slots: many}\n", []string{"[1:17] cannot unmarshal string", "Backup of type int"}},
-		"a wrong size":       {"min_free: lots\n", []string{`"lots" is not a size`}},
-		"not YAML":           {"a: [b\n", []string{"holdfast.yaml"}},
+		"unknown keys of a part":     {"projects:\n  - id: a\n    supabase: /x\n    storage:\n      pth: y\n", []string{":5: projects[0].storage.pth is unknown; there is path, tenant, backend"}},
+		"neither none nor a mapping": {"projects:\n  - id: a\n    supabase: /x\n    storage: nona\n", []string{":4: projects[0].storage is \"nona\"; it must be a mapping"}},
+		"an env_file of no folder":   {"projects:\n  - {id: a, env_file: x, database: {url: 'postgres://u@h/d'}}\n", []string{":2: projects[0].env_file belongs to a project with supabase"}},
+		"a missing variable":         {"data_dir: /x\npool: ${NO_SUCH_VARIABLE_HERE}\n", []string{":2: ${NO_SUCH_VARIABLE_HERE}: this variable of the environment is not set"}},
+		"a missing file":             {"pool: ${file:/nonexistent}\n", []string{":1: ${file:/nonexistent}: open /nonexistent"}},
+		"a wrong type":               {"backup: {slots: many}\n", []string{"[1:17] cannot unmarshal string", "Backup of type int"}},
+		"a wrong size":               {"min_free: lots\n", []string{`"lots" is not a size`}},
+		"not YAML":                   {"a: [b\n", []string{"holdfast.yaml"}},
 	} {
 		_, err := load(t, c.text)
 		if err == nil {
@@ -109,6 +112,21 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 				t.Errorf("%s: %q is not in\n%v", name, w, err)
 			}
 		}
+	}
+}
+
+// TestPartsMayBeNone says that a part is not backed up, or where it is.
+func TestPartsMayBeNone(t *testing.T) {
+	c, err := load(t, "projects:\n  - {id: a, supabase: /x, storage: none, functions: {path: /f}, config: {max_file: 1MiB}}\n  - {id: b, supabase: /y, storage: {path: /s, tenant: a/b}, functions: none}\n  - id: c\n    supabase: /z\n    storage:\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := c.Projects[0], c.Projects[1]
+	if !a.Storage.None || a.Storage.Path != "" || a.Functions.None || a.Functions.Path != "/f" || a.Config.MaxFile != 1<<20 {
+		t.Errorf("%+v", a)
+	}
+	if b.Storage.None || b.Storage.Path != "/s" || b.Storage.Tenant != "a/b" || !b.Functions.None || b.Config.MaxFile != 64<<20 {
+		t.Errorf("%+v", b)
 	}
 }
 

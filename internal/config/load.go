@@ -191,6 +191,11 @@ func (f *file) unknown(n ast.Node, t reflect.Type, prefix string) {
 			}
 		}
 	case reflect.Struct:
+		if word, ok := n.(*ast.StringNode); ok && word.Value != none {
+			if _, ok := t.FieldByName("None"); ok {
+				f.say(n.GetToken().Position.Line, "%s is %q; it must be a mapping such as {path: /srv/files}, or the word none", strings.TrimSuffix(prefix, "."), word.Value)
+			}
+		}
 		for _, v := range fields(n) {
 			key := v.Key.String()
 			field, ok := fieldOf(t, key)
@@ -226,7 +231,7 @@ func tagged(t reflect.Type) iter.Seq[reflect.StructField] {
 	return func(yield func(reflect.StructField) bool) {
 		for field := range t.Fields() {
 			switch field.Tag.Get("yaml") {
-			case "":
+			case "", "-":
 			case ",inline":
 				for f := range tagged(field.Type) {
 					if !yield(f) {

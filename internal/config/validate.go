@@ -136,11 +136,20 @@ func (f *file) validateProjects(c *Config) {
 		if b := p.Storage.Backend; b != "" && b != "file" {
 			f.about(path+".storage.backend", "is %q; a storage backend on S3 cannot be backed up yet, only file", b)
 		}
+		if p.EnvFile != "" && p.Supabase == "" {
+			f.about(path+".env_file", "belongs to a project with supabase")
+		}
+		if p.Config.MaxFile == 0 {
+			p.Config.MaxFile = defaultMaxFile
+		}
 		if p.Config.Root != "" && len(p.Config.Include) == 0 {
 			f.about(path+".config", "has a root but no include patterns")
 		}
 	}
 }
+
+// defaultMaxFile is larger than any file that people write.
+const defaultMaxFile = 64 << 20
 
 func (f *file) validateDatabase(path, raw string) {
 	u, err := url.Parse(raw)

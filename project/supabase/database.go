@@ -1,105 +1,150 @@
 package supabase
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
-	"os/exec"
 	"strings"
-	"time"
 )
 
 // superuser is the role of Supabase's images that may read everything.
 const superuser = "supabase_admin"
 
-// poolerPort is where the pooler hands out transactions, not sessions: pg_dump
-// cannot work through it.
-const poolerPort = "6543"
+const (
+	defaultPort     = "5432"
+	defaultDatabase = "postgres"
+)
 
-// databaseURL finds the database. It tries, in this order, the URL of the
-// configuration, a published port of the service db, and the address of its
-// container.
-func (f *Found) databaseURL(ctx context.Context) (string, error) {
-	if u := f.options.DatabaseURL; u != "" {
-		return u, nil
-	}
-	if err := f.read(); err != nil { // passwords and ports may have changed since the start
-		return "", err
-	}
-	password := f.env["POSTGRES_PASSWORD"]
-	if password == "" {
-		return "", fmt.Errorf("%s/.env has no POSTGRES_PASSWORD; set it there, or set database.url", f.dir)
-	}
-	host, tried := f.published()
-	if host == "" {
-		var why string
-		if host, why = f.container(ctx); host == "" {
-			tried = append(tried, why)
-		}
-	}
-	if host == "" {
-		return "", fmt.Errorf("tried: database.url is not set; %s", strings.Join(tried, "; "))
-	}
-	name := f.env["POSTGRES_DB"]
-	if name == "" {
-		name = "postgres"
-	}
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password), Host: host, Path: "/" + name}
-	return u.String(), nil
+// database is how to reach the database of a project.
+type database struct {
+	service        string // of the compose files; "" if the database is elsewhere
+	host           string // elsewhere
+	port           string // on which the server listens
+	name           string
+	user, password string
+	from           string // what says so
 }
 
-// published returns where the port of the service db is published, or what it
-// looked at.
-func (f *Found) published() (host string, tried []string) {
-	ports := f.compose.ports("db")
-	for _, p := range ports {
-		if p.target != "5432" || p.published == poolerPort || p.published == "" {
-			continue
-		}
-		ip := p.host
-		if ip == "" || ip == "0.0.0.0" || ip == "::" {
-			ip = "127.0.0.1"
-		}
-		return net.JoinHostPort(ip, p.published), nil
-	}
-	why := "the service db publishes no port"
-	if len(ports) > 0 {
-		why = fmt.Sprintf("none of the %d ports that the service db publishes leads to its port 5432", len(ports))
-	}
-	return "", []string{why + " in " + strings.Join(f.compose.files, ", ")}
-}
-
-// container returns the address of the database's container, or why there is
-// none.
-func (f *Found) container(ctx context.Context) (host, why string) {
-	name := f.compose.container("db")
-	if name == "" {
-		name = "supabase-db"
-	}
-	out, err := f.docker(ctx, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", name)
+// findDatabase finds the database that the services of the project use.
+func (m *model) findDatabase() (d database, err error) {
+	clients, err := m.clients()
 	if err != nil {
-		return "", fmt.Sprintf("`docker inspect %s` failed: %v", name, err)
+		return d, err
 	}
-	for field := range strings.FieldsSeq(out) {
-		if ip, err := netip.ParseAddr(field); err == nil {
-			return net.JoinHostPort(ip.String(), "5432"), ""
+	if h := m.env["POSTGRES_HOST"]; len(clients) == 0 && h != "" && (strings.ContainsAny(h, ".:") || m.serviceAt(h) != "") {
+		clients = []address{{host: h, port: m.env["POSTGRES_PORT"], database: m.env["POSTGRES_DB"], from: "POSTGRES_HOST"}}
+	}
+	var said address
+	if len(clients) > 0 {
+		said = clients[0]
+		d.service = m.serviceAt(said.host)
+	}
+	if said.host == "" {
+		if d.service, err = m.find(databaseRole); err != nil {
+			return d, err
 		}
 	}
-	return "", fmt.Sprintf("`docker inspect %s` shows no address; is the container running?", name)
+	if said.host == "" && d.service == "" {
+		if h := m.env["POSTGRES_HOST"]; h != "" {
+			said = address{host: h, port: m.env["POSTGRES_PORT"], database: m.env["POSTGRES_DB"], from: "POSTGRES_HOST"}
+		} else {
+			return d, fmt.Errorf("no service of %s is a PostgreSQL database, and no service says where it is; set database.url", strings.Join(m.files, ", "))
+		}
+	}
+	env := map[string]string{}
+	if d.service != "" {
+		if env, err = m.environment(d.service); err != nil {
+			return d, err
+		}
+		d.from = "the service " + d.service
+	} else {
+		d.host, d.from = said.host, said.from
+	}
+	d.port = m.listensOn(d.service, env, said.port)
+	d.name = firstOf(said.database, env["POSTGRES_DB"], m.env["POSTGRES_DB"], defaultDatabase)
+	d.user = m.superuser(d.service, env, clients)
+	d.password, err = m.password(d, env, clients)
+	return d, err
 }
 
-const dockerTimeout = 15 * time.Second
-
-func (f *Found) docker(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, dockerTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, f.options.Docker, args...).Output() //nolint:gosec // the operator's docker
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return "", errors.New(strings.TrimSpace(string(exit.Stderr)))
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
 	}
-	return string(out), err
+	return ""
+}
+
+// listensOn returns the port of the server itself.
+func (m *model) listensOn(service string, env map[string]string, said string) string {
+	if service == "" {
+		return firstOf(said, m.env["POSTGRES_PORT"], defaultPort)
+	}
+	s := m.service(service)
+	for i, arg := range s.Command { // as the server takes it
+		if rest, ok := strings.CutPrefix(strings.TrimPrefix(arg, "-c"), "port="); ok {
+			return rest
+		}
+		if rest, ok := strings.CutPrefix(arg, "--port="); ok {
+			return rest
+		}
+		if arg == "-p" && i+1 < len(s.Command) {
+			return s.Command[i+1]
+		}
+	}
+	if env["PGPORT"] != "" {
+		return env["PGPORT"]
+	}
+	guesses := []string{said, env["POSTGRES_PORT"], defaultPort}
+	for _, g := range guesses {
+		for _, p := range s.Ports {
+			if g != "" && fmt.Sprint(p.Target) == g {
+				return g
+			}
+		}
+	}
+	return firstOf(guesses...)
+}
+
+// superuser returns the role that may read everything.
+func (m *model) superuser(service string, env map[string]string, clients []address) string {
+	for _, a := range clients {
+		if service == "" && a.admin && a.user != "" {
+			return a.user
+		}
+	}
+	image := imageName(m.service(service).Image)
+	if service != "" && image != "" && !strings.Contains(image, "supabase") && env["POSTGRES_USER"] != "" {
+		return env["POSTGRES_USER"]
+	}
+	return superuser
+}
+
+// password returns the password that the server or its clients are given.
+func (m *model) password(d database, env map[string]string, clients []address) (string, error) {
+	if p := firstOf(env["POSTGRES_PASSWORD"], env["PGPASSWORD"]); p != "" {
+		return p, nil
+	}
+	for _, v := range []string{"POSTGRES_PASSWORD_FILE", "PGPASSWORD_FILE"} {
+		if env[v] != "" {
+			return m.secret(d.service, env[v], v)
+		}
+	}
+	for _, a := range clients {
+		if a.user == d.user && a.password != "" {
+			return a.password, nil
+		}
+	}
+	if p := m.env["POSTGRES_PASSWORD"]; p != "" {
+		return p, nil
+	}
+	for _, a := range clients { // Supabase gives its roles one password
+		if a.password != "" {
+			return a.password, nil
+		}
+	}
+	where := d.from
+	if d.service != "" {
+		where += " of " + strings.Join(m.files, ", ")
+	}
+	return "", fmt.Errorf("%s has no POSTGRES_PASSWORD, and neither has .env; set it there, name the file of variables with env_file, or set database.url", where)
 }

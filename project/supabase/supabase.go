@@ -1,20 +1,21 @@
-// Package supabase finds the parts of a self-hosted Supabase project in the
-// folder that Supabase's installer makes: docker-compose.yml, .env and volumes/.
-// It reads the old layout (PostgreSQL 15, Kong) and the new one (PostgreSQL 17,
-// Envoy), and assumes of neither what the files do not say.
+// Package supabase finds the parts of a self-hosted Supabase project in the folder
+// that has its compose files. The files mean what compose means by them: they are
+// read by compose's own library. Services are known by their images and by what
+// they do, the database by what the services themselves use, and files by where the
+// services mount them.
+//
+// Everything is looked for each time that [Find] is called, since files, volumes and
+// containers change while Holdfast runs.
 package supabase
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/joho/godotenv"
 
 	"github.com/holdfast-dev/holdfast/project"
 )
@@ -24,154 +25,168 @@ type Options struct {
 	DatabaseURL string        // instead of looking for the database
 	Tools       string        // folder of pg_dump; empty: the usual places
 	LockTimeout time.Duration // see [project.DatabasePart]
-	Docker      string        // the docker command; default "docker"
+	EnvFile     string        // instead of .env, for compose's --env-file; relative to the folder
+	Storage     Storage
+	Functions   Functions
+	Config      project.ConfigPart // default: everything in the folder; Data and Deployment are found
+	Docker      string             // the docker command; default "docker"
+	VolumeRoot  string             // where docker keeps volumes, when it cannot be asked; default /var/lib/docker/volumes
 }
 
-// Found is a project's folder that was recognized.
-type Found struct {
-	dir     string
-	options Options
-	env     map[string]string
-	compose compose
+// Storage corrects what is found of the storage files.
+type Storage struct {
+	None   bool   // they are not backed up
+	Path   string // where they are
+	Tenant string // folder of the project below; "": what the service is given
 }
 
-// configExclude is what a configuration backup leaves out: what other parts hold,
-// the database's own files, and what can be made anew.
+// Functions corrects what is found of the edge functions.
+type Functions struct {
+	None bool
+	Path string
+}
+
+// found is what was found in a folder.
+type found struct {
+	options     Options
+	m           *model
+	database    database
+	databaseErr error
+	origins     map[string]string // of the parts
+	parts       []string          // folders that other parts than the configuration hold
+}
+
+// configExclude is what a configuration backup leaves out in any case: the usual
+// places of what other parts hold, and what can be made anew.
 var configExclude = []string{
 	"volumes/db/data", "volumes/db/data.*", "volumes/storage", "volumes/functions", "volumes/logs/*.log", "backups", "**/.git", "**/node_modules", "volumes/deno-cache",
 }
 
-// Find reads the folder. Its error says all that is wrong with it.
-func Find(dir string, o Options) (*Found, error) {
-	if o.Docker == "" {
-		o.Docker = "docker"
-	}
+// Find reads a folder and finds the parts of its project. A part that cannot be found
+// is a [project.UnavailablePart], which says why.
+func Find(ctx context.Context, dir string, o Options) project.Project {
+	o.Docker, o.VolumeRoot = firstOf(o.Docker, "docker"), firstOf(o.VolumeRoot, volumeRoot)
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, err
+		return unreadable(o, err)
 	}
-	f := &Found{dir: abs, options: o}
-	if err := f.read(); err != nil {
-		return nil, err
+	from := "config.root"
+	if o.Config.Root == "" {
+		from = "the folder of `supabase:`"
+		o.Config.Root, o.Config.Include, o.Config.Exclude = abs, []string{"**"}, configExclude
 	}
-	if backend := f.setting("STORAGE_BACKEND"); backend != "" && backend != "file" {
-		return nil, fmt.Errorf("%s: the storage service keeps its files on %q; a storage backend on S3 cannot be backed up yet. Name the other parts one by one instead of `supabase:`", abs, backend)
+	m, err := load(ctx, abs, o.EnvFile)
+	if err != nil {
+		return unreadable(o, err)
 	}
-	return f, nil
-}
-
-func (f *Found) read() error {
-	if fi, err := os.Stat(f.dir); err != nil || !fi.IsDir() {
-		return fmt.Errorf("%s is not a folder that can be read; `supabase:` is the folder with docker-compose.yml and .env", f.dir)
+	f := &found{options: o, m: m, origins: map[string]string{}}
+	p := project.Project{Origins: f.origins, Notes: m.notes}
+	if f.database, f.databaseErr = m.findDatabase(); f.databaseErr != nil && o.DatabaseURL == "" {
+		p.Faults = []string{"The database cannot be found: " + f.databaseErr.Error() + "."}
 	}
-	var wrong []error
-	var err error
-	if f.env, err = readEnv(filepath.Join(f.dir, ".env")); err != nil {
-		wrong = append(wrong, err)
+	p.Server = &project.Server{URL: f.serverURL, Tools: o.Tools}
+	p.Parts = []project.Part{&project.DatabasePart{LockTimeout: o.LockTimeout, RootKey: f.rootKey}}
+	f.note(project.Database, f.databaseOrigin())
+	for _, find := range []func(context.Context) (project.Part, *project.Absence){f.storage, f.functions} {
+		part, absent := find(ctx)
+		if part != nil {
+			p.Parts = append(p.Parts, part)
+		}
+		if absent != nil {
+			p.Absent = append(p.Absent, *absent)
+		}
 	}
-	if f.compose, err = readCompose(f.dir, f.env); err != nil {
-		wrong = append(wrong, err)
-	}
-	return errors.Join(wrong...)
-}
-
-func readEnv(name string) (map[string]string, error) {
-	env, err := godotenv.Read(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is missing; it holds the password of the database", name)
-	case err != nil:
-		return nil, fmt.Errorf("%s cannot be read as a list of NAME=value lines", name) // the error would quote secrets
-	}
-	return env, nil
-}
-
-// setting returns a variable of the storage service: what its compose file sets,
-// else what .env says.
-func (f *Found) setting(name string) string {
-	if v, ok := f.compose.environment("storage", name); ok {
-		return v
-	}
-	return f.env[name]
-}
-
-// Project returns the parts that are there.
-func (f *Found) Project() project.Project {
-	p := project.Project{
-		Server: &project.Server{URL: f.databaseURL, Tools: f.options.Tools},
-		Parts:  []project.Part{&project.DatabasePart{LockTimeout: f.options.LockTimeout, RootKey: f.rootKey}},
-	}
-	if dir := filepath.Join(f.dir, "volumes/storage"); isDir(dir) {
-		p.Parts = append(p.Parts, &project.StoragePart{Path: dir, Tenant: f.tenant()})
-	}
-	if dir := filepath.Join(f.dir, "volumes/functions"); isDir(dir) {
-		p.Parts = append(p.Parts, &project.FunctionsPart{Path: dir, Env: f.functionEnv})
-	}
-	p.Parts = append(p.Parts, &project.ConfigPart{Root: f.dir, Include: []string{"**"}, Exclude: configExclude})
+	f.note(project.Config, from)
+	root := o.Config.Root
+	o.Config.Exclude = append(literal(relative(root, f.parts)), o.Config.Exclude...)
+	o.Config.Data, o.Config.Deployment = relative(root, m.dataFolders()), relative(root, m.deployment())
+	p.Parts = append(p.Parts, &o.Config)
 	return p
 }
 
-// functionEnv returns the names of the variables that .env, the compose files and
-// their env_file give to the functions, as the files are now.
-func (f *Found) functionEnv() (map[string]bool, error) {
-	now := &Found{dir: f.dir, options: f.options}
-	if err := now.read(); err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	note := func(env map[string]string) {
-		for name := range env {
-			names[name] = true
+// unreadable returns the project of a folder whose files compose does not accept.
+// What the options name, and the configuration, can be backed up and restored all the
+// same.
+func unreadable(o Options, err error) project.Project {
+	sentence := "The folder of the project cannot be read as compose reads it: " + err.Error() + "."
+	p := project.Project{Origins: map[string]string{project.Config: "the folder of `supabase:`"}, Server: &project.Server{Tools: o.Tools, URL: func(context.Context) (string, error) {
+		if o.DatabaseURL == "" {
+			return "", err
 		}
+		return o.DatabaseURL, nil
+	}}}
+	p.Parts = []project.Part{
+		&project.UnavailablePart{Part: project.Database, Sentence: sentence}, &project.UnavailablePart{Part: project.Storage, Sentence: sentence},
+		&project.UnavailablePart{Part: project.Functions, Sentence: sentence}, &o.Config,
 	}
-	note(now.env)
-	inline, _ := now.compose.services["functions"].Environment.(map[string]string)
-	note(inline)
-	for _, file := range now.compose.envFiles("functions") {
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(f.dir, file)
-		}
-		env, err := godotenv.Read(file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // without it they have none of its variables
-			return nil, err
-		}
-		note(env)
+	if o.DatabaseURL != "" {
+		p.Parts[0] = &project.DatabasePart{LockTimeout: o.LockTimeout}
 	}
-	return names, nil
+	if o.Storage.Path != "" {
+		p.Parts[1] = &project.StoragePart{Path: o.Storage.Path, Tenant: o.Storage.Tenant}
+	}
+	if o.Functions.Path != "" {
+		p.Parts[2] = &project.FunctionsPart{Path: o.Functions.Path}
+	}
+	p.Parts = slices.DeleteFunc(p.Parts, func(part project.Part) bool {
+		return part.Name() == project.Storage && o.Storage.None || part.Name() == project.Functions && o.Functions.None
+	})
+	if o.Storage.None {
+		p.Absent = append(p.Absent, project.Absence{Part: project.Storage, Chosen: true})
+	}
+	return p
 }
 
-// tenant returns the folder of the project's objects below the storage root.
-func (f *Found) tenant() string {
-	bucket, tenant := f.setting("GLOBAL_S3_BUCKET"), f.setting("TENANT_ID")
-	if tenant == "" {
-		tenant = f.env["STORAGE_TENANT_ID"]
+// note records what has led to a part.
+func (f *found) note(part, from string) { f.origins[part] = from }
+
+// inside notes the folders of a part that is no configuration: what its service
+// mounts, and what the options name.
+func (f *found) inside(ctx context.Context, service, target, named string) {
+	if named != "" {
+		f.parts = append(f.parts, named)
 	}
-	if bucket == "" {
-		bucket = "stub"
+	if service == "" {
+		return
 	}
-	if tenant == "" {
-		tenant = "stub"
+	if dir, _, ok, err := f.folderOf(ctx, service, target); ok && err == nil {
+		f.parts = append(f.parts, dir)
 	}
-	return bucket + "/" + tenant
 }
 
-func isDir(name string) bool {
-	fi, err := os.Stat(name)
-	return err == nil && fi.IsDir()
+// literal returns patterns that match only the names.
+func literal(names []string) []string {
+	out := make([]string, 0, len(names))
+	for _, n := range names {
+		out = append(out, special.ReplaceAllString(n, `\$0`))
+	}
+	return out
+}
+
+var special = regexp.MustCompile(`[*?\[\]{}\\]`)
+
+func (f *found) databaseOrigin() string {
+	switch {
+	case f.options.DatabaseURL != "":
+		return "database.url"
+	case f.databaseErr != nil || f.database.service == "":
+		return firstOf(f.database.from, strings.Join(f.m.files, ", "))
+	}
+	return f.m.where("services."+f.database.service) + ", service " + f.database.service
 }
 
 // rootKey returns where the key of the vault lies on this machine, or "".
-func (f *Found) rootKey(ctx context.Context) string {
-	volume := f.compose.projectName(f.dir, f.env) + "_db-config"
-	candidates := []string{"/var/lib/docker/volumes/" + volume + "/_data"}
-	if out, err := f.docker(ctx, "volume", "inspect", "--format", "{{.Mountpoint}}", volume); err == nil {
-		candidates = append([]string{strings.TrimSpace(out)}, candidates...)
+func (f *found) rootKey(ctx context.Context) string {
+	if f.databaseErr != nil || f.database.service == "" {
+		return ""
 	}
-	for _, c := range candidates {
-		key := filepath.Join(c, "pgsodium_root.key")
-		if _, err := os.Stat(key); err == nil {
-			return key
-		}
+	dir, _, ok, err := f.folderOf(ctx, f.database.service, rootKeyTarget)
+	if !ok || err != nil {
+		return ""
 	}
-	return ""
+	key := filepath.Join(dir, "pgsodium_root.key")
+	if _, err := os.Stat(key); err != nil {
+		return ""
+	}
+	return key
 }

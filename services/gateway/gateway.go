@@ -120,6 +120,7 @@ func (g *Gateway) routes() {
 	api.Get("/backups/:id/download", read, g.download)
 	api.Post("/backups/:id/verify", write, g.verify)
 	api.Get("/projects", read, g.projects)
+	api.Get("/projects/:id", read, g.getProject)
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
 	api.Post("/restores/:id/undo", write, g.undo)
@@ -141,7 +142,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return errors.Join(err, <-ended)
 }
 
-// ready answers /readyz: what is not ready, and why.
+// ready answers /readyz: what is not ready, and why; and what needs somebody.
 func (g *Gateway) ready(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
@@ -152,5 +153,5 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
 		}
 	}
-	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks})
+	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks, "warnings": g.warnings(ctx)})
 }

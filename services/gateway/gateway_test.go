@@ -42,6 +42,7 @@ type server struct {
 	log     *eventstest.Log
 	base    string
 	archive []byte
+	catalog catalog.Reader
 	reads   atomic.Int64 // queries for ranges
 	// work does what the worker does with a request.
 	work func(backup.Create) error
@@ -71,7 +72,7 @@ func start(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.base = "http://" + g.Addr().String()
+	s.base, s.catalog = "http://"+g.Addr().String(), p
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	go func() { ended <- p.Run(ctx) }()
@@ -224,6 +225,21 @@ func TestWhoMayDoWhat(t *testing.T) {
 	for _, open := range []string{"/healthz", "/readyz", "/metrics"} {
 		s.want(s.call("GET", open, "", "X-API-Key", ""), 200)
 	}
+}
+
+// TestABrokenProjectIsShown with its reason, and keeps nothing from being ready.
+func TestABrokenProjectIsShown(t *testing.T) {
+	s := start(t)
+	s.want(s.call("GET", "/readyz", ""), 200, `"warnings":[]`)
+	s.want(s.call("GET", "/api/v1/projects/p", ""), 200, `"id":"p"`, `"status":"ok"`)
+	s.append(events.ProjectAggregate("other"), events.ProjectRegistered{Name: "Other", Pool: "default", Parts: []string{"database"}, Destinations: []string{"local"}, DefaultDestination: "local", Problem: "The disk is away."})
+	if _, err := s.catalog.Projects(t.Context(), catalog.Projects{Min: 2}); err != nil { // waits for it
+		t.Fatal(err)
+	}
+	s.want(s.call("GET", "/api/v1/projects/other", ""), 200, `"status":"broken"`, `"problem":"The disk is away."`)
+	s.want(s.call("GET", "/readyz", ""), 200, `"ready":true`, "project other: The disk is away.")
+	s.want(s.call("GET", "/api/v1/projects/p", "", "X-API-Key", narrow), 404, "Project not found")
+	s.want(s.call("GET", "/api/v1/projects/none", ""), 404, `"code":"not_found"`)
 }
 
 func TestErrorsAreJSON(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"slices"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -152,28 +151,4 @@ func (g *Gateway) get(c *fiber.Ctx) error {
 	v := g.withProgress(c.UserContext(), view(b))
 	v.RestoreHistory = history(b.Restores)
 	return c.JSON(v)
-}
-
-type projectView struct {
-	ID                 string   `json:"id"`
-	Name               string   `json:"name"`
-	Parts              []string `json:"parts"`
-	Destinations       []string `json:"destinations"`
-	DefaultDestination string   `json:"defaultDestination"`
-	CanEncrypt         bool     `json:"canEncrypt"`
-	EncryptDefault     bool     `json:"encryptDefault"`
-}
-
-// projects answers GET /projects.
-func (g *Gateway) projects(c *fiber.Ctx) error {
-	all, err := g.b.Catalog.Projects(c.UserContext(), catalog.Projects{})
-	if err != nil {
-		return err
-	}
-	all = slices.DeleteFunc(all, func(p catalog.Project) bool { return !keyOf(c).may(p.ID) })
-	out := make([]projectView, 0, len(all))
-	for _, p := range all {
-		out = append(out, projectView{p.ID, p.Name, p.Parts, p.Destinations, p.DefaultDestination, p.CanEncrypt, p.EncryptDefault})
-	}
-	return c.JSON(fiber.Map{"projects": out})
 }

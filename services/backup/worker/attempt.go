@@ -28,6 +28,7 @@ type attempt struct {
 	cause events.Cause
 	l     *zap.Logger
 	pulse pulse
+	found project.Project // as it is now
 }
 
 // run does the attempt and records how it ended. An error means that the request
@@ -108,11 +109,20 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	if !ok {
 		return done, at.misfit("The destination %s is not in the configuration of worker %s any more", at.state.Request.Destination, at.w.cfg.Name)
 	}
-	parts := partsOf(p, at.state.Request.Type)
+	at.found = p.Resolve(ctx)
+	if err := at.w.register(ctx, p, at.found); err != nil {
+		return done, err
+	}
+	parts := partsOf(at.found, at.state.Request.Type)
 	if len(parts) == 0 {
 		return done, at.misfit("The project has no part %s any more", at.state.Request.Type)
 	}
-	s, err := at.connect(ctx, p, parts)
+	if at.state.Request.Origin != backup.OriginSafety { // which takes what is left
+		if err := project.Available(parts); err != nil {
+			return done, err
+		}
+	}
+	s, err := at.connect(ctx, parts)
 	if err != nil {
 		return done, err
 	}
@@ -185,8 +195,8 @@ func (at *attempt) write(ctx context.Context, out io.Writer, p Project, s *proje
 }
 
 // connect opens the database, if the parts need it. The caller closes.
-func (at *attempt) connect(ctx context.Context, p Project, parts []project.Part) (*project.Session, error) {
-	server := p.Server
+func (at *attempt) connect(ctx context.Context, parts []project.Part) (*project.Session, error) {
+	server := at.found.Server
 	if !needsDatabase(parts) {
 		server = nil
 	}
@@ -201,6 +211,13 @@ func (at *attempt) connect(ctx context.Context, p Project, parts []project.Part)
 }
 
 func (at *attempt) dump(ctx context.Context, w *archive.Writer, s *project.Session, parts []project.Part) (warnings []events.Warning, err error) {
+	if needsDatabase(parts) {
+		ws, err := at.found.CheckAbsent(ctx, s, w, at.state.Request.Type == backup.Full)
+		if err != nil {
+			return nil, err
+		}
+		warnings = asEvents(ws)
+	}
 	for _, part := range parts {
 		at.pulse.phase(part.Name())
 		if err := w.Begin(part.Name()); err != nil {
@@ -210,11 +227,16 @@ func (at *attempt) dump(ctx context.Context, w *archive.Writer, s *project.Sessi
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part.Name(), err)
 		}
-		for _, x := range ws {
-			warnings = append(warnings, events.Warning{Code: x.Code, Count: x.Count, Sentence: x.Sentence})
-		}
+		warnings = append(warnings, asEvents(ws)...)
 	}
 	return warnings, nil
+}
+
+func asEvents(ws []project.Warning) (out []events.Warning) {
+	for _, x := range ws {
+		out = append(out, events.Warning{Code: x.Code, Count: x.Count, Sentence: x.Sentence})
+	}
+	return out
 }
 
 // sidecar stores, beside the archive, what a catalog needs to know of it.
@@ -232,7 +254,7 @@ func (at *attempt) sidecar(ctx context.Context, store destination.Store, p Proje
 }
 
 // partsOf returns the parts that a type of backup asks for.
-func partsOf(p Project, typ string) []project.Part {
+func partsOf(p project.Project, typ string) []project.Part {
 	if typ == backup.Full {
 		return p.Parts
 	}

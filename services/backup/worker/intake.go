@@ -24,7 +24,7 @@ func (w *Worker) Create(ctx context.Context, c *backup.Create, cause events.Caus
 		if err != nil {
 			return nil, err
 		}
-		return e, w.fits(c)
+		return e, w.fits(ctx, c)
 	})
 	if err == nil || errors.Is(err, events.ErrNoChange) || fault.CodeOf(err) == fault.IdempotencyMismatch {
 		return nil // of a mismatch the gateway finds out by reading the backup
@@ -47,13 +47,13 @@ func (w *Worker) Reject(ctx context.Context, a events.Aggregate, cause events.Ca
 }
 
 // fits returns why this worker cannot make the backup, if it cannot.
-func (w *Worker) fits(c *backup.Create) error {
+func (w *Worker) fits(ctx context.Context, c *backup.Create) error {
 	p, ok := w.projects[c.Project]
 	if !ok {
 		return fault.Errorf(fault.ProjectNotFound, "Project not found")
 	}
-	if !slices.Contains(backup.Types(), c.Type) || len(partsOf(p, c.Type)) == 0 {
-		return fault.Errorf(fault.Invalid, "The project has no part %s; it has %s", c.Type, strings.Join(partNames(p), ", "))
+	if found := p.Resolve(ctx); !slices.Contains(backup.Types(), c.Type) || len(partsOf(found, c.Type)) == 0 {
+		return fault.Errorf(fault.Invalid, "The project has no part %s; it has %s", c.Type, strings.Join(partNames(found), ", "))
 	}
 	if _, ok := w.cfg.Destinations[c.Destination]; !ok {
 		return fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", c.Destination, strings.Join(w.destinations(), ", "))
@@ -130,31 +130,6 @@ func deleteFailed(err error) events.BackupDeleteFailed {
 		e.Reason, e.Message = events.ReasonConfig, fault.MessageOf(err)
 	}
 	return e
-}
-
-// Register records what the worker can back up, where that has changed.
-func (w *Worker) Register(ctx context.Context) error {
-	for _, p := range w.cfg.Projects {
-		e := events.ProjectRegistered{
-			Name: p.Name, Pool: w.cfg.Pool, Parts: partNames(p), Destinations: w.destinations(), DefaultDestination: w.cfg.DefaultDestination,
-			CanEncrypt: len(w.cfg.Recipients) > 0, EncryptDefault: w.cfg.EncryptDefault,
-		}
-		_, err := events.UpdateLast(ctx, w.log, events.ProjectAggregate(p.ID), events.Cause{Actor: "worker:" + w.cfg.Name}, func(s backup.Registration) (events.Event, error) {
-			return backup.Register(s, e)
-		})
-		if err != nil && !errors.Is(err, events.ErrNoChange) {
-			return err
-		}
-	}
-	return nil
-}
-
-func partNames(p Project) []string {
-	var names []string
-	for _, part := range p.Parts {
-		names = append(names, part.Name())
-	}
-	return names
 }
 
 func (w *Worker) destinations() []string { return slices.Sorted(maps.Keys(w.cfg.Destinations)) }

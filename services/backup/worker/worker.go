@@ -44,9 +44,9 @@ type Config struct {
 
 // Project is a project that the worker can reach.
 type Project struct {
-	ID   string
-	Name string
-	project.Project
+	ID      string
+	Name    string
+	Resolve project.Resolver
 }
 
 // Worker runs backups. Its methods may be called side by side.

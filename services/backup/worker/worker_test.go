@@ -55,7 +55,7 @@ func newBench(t *testing.T, p part, change ...func(*worker.Config)) *bench {
 	b := &bench{t: t, log: &eventstest.Log{}, store: store, a: events.BackupAggregate("p", backup.NewID())}
 	c := worker.Config{
 		Pool: "default", Name: "w", Logger: zap.NewNop(), DefaultDestination: "local", Destinations: map[string]destination.Store{"local": store},
-		Projects: []worker.Project{{ID: "p", Name: "P", Project: project.Project{Parts: []project.Part{p}}}},
+		Projects: []worker.Project{{ID: "p", Name: "P", Resolve: project.Fixed(project.Project{Parts: []project.Part{p}})}},
 	}
 	for _, f := range change {
 		f(&c)

@@ -24,10 +24,13 @@ type attempt struct {
 	cause   events.Cause
 	l       *zap.Logger
 	project Project
+	found   project.Project // where its parts are
 	source  *source
 	warned  *warnings
 	pulse   pulse
 	plan    events.RestorePlan
+
+	identity project.Identity // of the project's database; zero before the check
 }
 
 // run does the attempt and records how it ended. An error means that the request
@@ -59,6 +62,9 @@ func (at *attempt) run(ctx context.Context) error {
 func (at *attempt) do(ctx context.Context) (err error) {
 	if at.project.ID == "" {
 		return misfit("The project %s is not in the configuration of worker %s any more", at.a.Project, at.w.cfg.Name)
+	}
+	if err := at.locate(ctx); err != nil {
+		return err
 	}
 	if at.warned, err = openWarnings(at.w.WarningsFile(at.a.ID), at.state.Done(restore.Ready)); err != nil {
 		return err
@@ -129,6 +135,9 @@ func (at *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	at.pulse.alone("swap")
+	if err := at.keepLocation(ctx); err != nil {
+		return err
+	}
 	if err := at.project.Hooks.run(ctx, before, at.a); err != nil {
 		_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again
 		return misfit("The command restore.before failed, so nothing was changed: %v", err)
@@ -184,6 +193,9 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 		return err
 	}
 	if env.Event.(events.RestoreFailed).Final {
+		if e.State == restore.Unchanged {
+			at.forgetLocation()
+		}
 		return nil
 	}
 	return events.RetryAfter(cause, retryWait)
@@ -191,7 +203,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 
 // parts are the parts of the project that are restored, in their order.
 func (at *attempt) parts() (out []project.Part) {
-	for _, p := range at.project.Parts {
+	for _, p := range at.found.Parts {
 		if slices.Contains(at.state.Request.Parts, p.Name()) {
 			out = append(out, p)
 		}
@@ -234,6 +246,12 @@ func (at *attempt) swap(ctx context.Context) error {
 			}
 			return at.turnBack(ctx, err)
 		}
+	}
+	if err := at.checkLeads(ctx); err != nil {
+		if serr := at.stage(ctx, restore.Back); serr != nil {
+			return serr
+		}
+		return at.turnBack(ctx, err)
 	}
 	return nil
 }

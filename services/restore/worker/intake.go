@@ -56,11 +56,12 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if err != nil {
 		return err
 	}
+	found := p.Resolve(ctx)
 	for _, name := range c.Parts {
 		if !slices.ContainsFunc(b.Completed.Parts, func(x events.Part) bool { return x.Name == name }) {
 			return fault.Errorf(fault.Invalid, "The backup holds no %s", name)
 		}
-		if !slices.ContainsFunc(p.Parts, func(x project.Part) bool { return x.Name() == name }) {
+		if !slices.ContainsFunc(found.Parts, func(x project.Part) bool { return x.Name() == name }) {
 			return fault.Errorf(fault.Invalid, "The project %s has no part %s to restore into", c.Project, name)
 		}
 	}
@@ -127,6 +128,9 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	if at.project.ID == "" {
 		return misfit("The project %s is not in the configuration of worker %s any more", a.Project, w.cfg.Name)
 	}
+	if err := at.locate(ctx); err != nil {
+		return err
+	}
 	if err := at.project.Hooks.run(ctx, before, a); err != nil {
 		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a))
 	}
@@ -155,13 +159,17 @@ func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 	if !ok {
 		return events.RetryAfter(errKept, time.Hour)
 	}
-	at := &attempt{w: w, a: a, state: state, project: p}
+	at := &attempt{w: w, a: a, state: state, project: p, l: w.cfg.Logger}
+	if err := at.locate(ctx); err != nil {
+		return err
+	}
 	for _, part := range at.parts() {
 		if err := part.Kept(at.target(part.Name(), archive.Part{}, nil)).Drop(ctx); err != nil {
 			w.cfg.Logger.Warn("what a restore replaced cannot be removed", logging.Restore(a.ID), zap.Error(err))
 			return events.RetryAfter(err, time.Hour)
 		}
 	}
+	at.forgetLocation()
 	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.Drop(s, time.Now()) })
 	if errors.Is(err, events.ErrNoChange) {
 		return nil

@@ -83,17 +83,17 @@ func (at *attempt) readDatabase() (err error) {
 // restoration returns how a part comes back.
 func (at *attempt) restoration(name string) (project.Restoration, project.Target, error) {
 	held, ok := at.source.part(name)
-	i := slices.IndexFunc(at.project.Parts, func(p project.Part) bool { return p.Name() == name })
+	i := slices.IndexFunc(at.found.Parts, func(p project.Part) bool { return p.Name() == name })
 	if !ok || i < 0 {
 		return nil, project.Target{}, misfit("The part %s is not in the backup or not in the project any more", name)
 	}
 	t := at.target(name, held, at.source.prints)
-	return at.project.Parts[i].Restoration(t), t, nil
+	return at.found.Parts[i].Restoration(t), t, nil
 }
 
 func (at *attempt) target(name string, source archive.Part, prints []byte) project.Target {
 	return project.Target{
-		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.project.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
+		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.found.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
 		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Config: slices.Contains(at.state.Request.Parts, project.Config) && at.state.Request.BackupProject == at.a.Project,
 		Foreign: at.state.Request.BackupProject != at.a.Project,
 		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Warn: at.warned.add,
@@ -122,6 +122,7 @@ func (at *attempt) check(ctx context.Context) error {
 			at.plan.Checks = append(at.plan.Checks, x)
 		}
 	}
+	at.plan.Checks = append(at.plan.Checks, at.checkServer(ctx)...)
 	at.plan.Seconds = 2 + at.plan.Bytes/bytesPerSecond
 	if !at.state.Request.DryRun {
 		return nil // Build reads everything

@@ -44,9 +44,9 @@ type Config struct {
 
 // Project is a project that the worker can reach.
 type Project struct {
-	ID    string
-	Hooks Hooks
-	project.Project
+	ID      string
+	Hooks   Hooks
+	Resolve project.Resolver
 }
 
 // Worker runs restores. Its methods may be called side by side.
@@ -117,6 +117,12 @@ func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Caus
 	at := &attempt{w: w, a: a, state: state, cause: cause, l: l, project: w.projects[a.Project]}
 	if state.Failed != nil {
 		l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
+		if at.project.ID == "" {
+			return nil
+		}
+		if err := at.locate(ctx); err != nil {
+			return err
+		}
 		at.discard(ctx)
 		return nil
 	}

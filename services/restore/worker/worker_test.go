@@ -83,7 +83,7 @@ func newBench(t *testing.T, change ...func(*worker.Config)) *bench {
 	b.write("functions/main/index.ts", "changed")
 	b.write("config/.env", "A=changed")
 	c := worker.Config{
-		Pool: "default", Name: "w", Projects: []worker.Project{{ID: "p", Project: p}}, Dir: t.TempDir(), KeepOld: time.Hour, Logger: zap.NewNop(),
+		Pool: "default", Name: "w", Projects: []worker.Project{{ID: "p", Resolve: project.Fixed(p)}}, Dir: t.TempDir(), KeepOld: time.Hour, Logger: zap.NewNop(),
 		Fetch: func(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
 			return b.archive[q.Offset : q.Offset+q.Length], nil
 		},
@@ -378,7 +378,7 @@ func TestStopped(t *testing.T) {
 // TestSwapTurnsBack lets the second part not be swapped.
 func TestSwapTurnsBack(t *testing.T) {
 	b := newBench(t, func(c *worker.Config) {
-		parts := c.Projects[0].Parts
+		parts := c.Projects[0].Resolve(t.Context()).Parts
 		parts[1] = stubborn{parts[1]}
 	})
 	env := b.request()

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/project"
+)
+
+// checkProjects prints what was found of each project, and returns what is wrong.
+func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool) error {
+	var errs []error
+	databases := map[project.Identity][]string{}
+	for _, p := range c.Projects {
+		found := resolverOf(p, c.Backup.LockTimeout)(ctx)
+		r := report{out: out, found: found}
+		r.line("Project %s", p.ID)
+		problems := found.Problems()
+		id, err := r.server(ctx, try)
+		switch {
+		case err != nil && !strings.Contains(strings.Join(problems, " "), err.Error()):
+			problems = append(problems, err.Error())
+		case err == nil && found.Server != nil:
+			databases[id] = append(databases[id], p.ID)
+		}
+		problems = append(problems, r.parts(ctx)...)
+		for _, problem := range problems {
+			errs = append(errs, fmt.Errorf("project %s: %s", p.ID, problem))
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(databases), func(a, b project.Identity) int { return strings.Compare(a.Database+a.System, b.Database+b.System) }) {
+		if ids := databases[id]; len(ids) > 1 {
+			errs = append(errs, fmt.Errorf("the projects %s and %s lead to the same database %s of the same server; a restore of one would replace the other", ids[0], ids[1], id.Database))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// report prints what was found of a project.
+type report struct {
+	out   io.Writer
+	found project.Project
+}
+
+func (r report) line(format string, args ...any) { _, _ = fmt.Fprintf(r.out, format+"\n", args...) }
+
+func (r report) from(part string) string {
+	if o := r.found.Origins[part]; o != "" {
+		return " (from " + o + ")"
+	}
+	return ""
+}
+
+// server prints where the database is. The identity is of the server itself if a
+// connection is tried, else of the address.
+func (r report) server(ctx context.Context, try bool) (project.Identity, error) {
+	if r.found.Server == nil {
+		return project.Identity{}, nil
+	}
+	at, err := r.found.Server.Address(ctx)
+	if err != nil {
+		r.line("  server     cannot be found")
+		return project.Identity{}, err
+	}
+	id, more := project.Identity{System: at.Host, Database: at.Database}, ""
+	if try {
+		var version string
+		if id, version, err = r.found.Server.Identify(ctx); err == nil {
+			more = fmt.Sprintf(", PostgreSQL %s, system identifier %s", version, id.System)
+		}
+	}
+	r.line("  server     %s, database %s%s%s", at.Host, at.Database, more, r.from(project.Database))
+	if try && err == nil {
+		err = r.session(ctx)
+	}
+	return id, err
+}
+
+// session begins a backup's session, and looks for storage objects without files.
+func (r report) session(ctx context.Context) error {
+	s, err := project.Open(ctx, r.found.Server)
+	if err != nil {
+		return err
+	}
+	ws, err := r.found.CheckAbsent(ctx, s, nil, true)
+	for _, w := range ws {
+		r.line("  note       %s", w.Sentence)
+	}
+	return errors.Join(err, s.Close())
+}
+
+// parts prints where the files are, and returns why some cannot be read.
+func (r report) parts(ctx context.Context) (problems []string) {
+	for _, part := range r.found.Parts {
+		path, files, bytes, err := project.Measure(ctx, part)
+		more := ""
+		if s, ok := part.(*project.StoragePart); ok {
+			more = "; backend file, tenant " + s.TenantFolder()
+		}
+		_, missing := part.(*project.UnavailablePart)
+		switch {
+		case missing:
+			r.line("  %-10s cannot be found", part.Name())
+		case path == "":
+		case err != nil:
+			r.line("  %-10s %s cannot be read%s", part.Name(), path, r.from(part.Name()))
+			problems = append(problems, fmt.Sprintf("The folder of the part %s cannot be read: %v; check %s.", part.Name(), err, r.found.Origins[part.Name()]))
+		default:
+			r.line("  %-10s %s: %d files, %s%s%s", part.Name(), path, files, size(bytes), more, r.from(part.Name()))
+		}
+	}
+	for _, a := range r.found.Absent {
+		why := a.Sentence
+		if a.Chosen {
+			why = "The configuration says none."
+		}
+		if why == "" {
+			why = "Nothing names it."
+		}
+		r.line("  %-10s not backed up. %s", a.Part, why)
+	}
+	for _, note := range r.found.Notes {
+		r.line("  note       %s", note)
+	}
+	return problems
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, name := float64(n), ""
+	for _, name = range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if f /= unit; f < unit {
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", f, name)
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/project/supabase"
+)
+
+// resolverOf returns what finds the parts of a project. What the configuration names
+// takes the place of what is found in the folder of `supabase:`.
+func resolverOf(p config.Project, lockTimeout time.Duration) project.Resolver {
+	if p.Supabase == "" {
+		return project.Fixed(namedProject(p, lockTimeout))
+	}
+	o := supabase.Options{
+		DatabaseURL: p.Database.URL, Tools: p.Database.Tools, LockTimeout: lockTimeout, EnvFile: p.EnvFile, Config: configPart(p.Config),
+		Storage:   supabase.Storage{None: p.Storage.None, Path: p.Storage.Path, Tenant: p.Storage.Tenant},
+		Functions: supabase.Functions{None: p.Functions.None, Path: p.Functions.Path},
+	}
+	return func(ctx context.Context) project.Project {
+		found := supabase.Find(ctx, p.Supabase, o)
+		if db, ok := found.Parts[0].(*project.DatabasePart); ok {
+			setRootKey(db, p.Database.RootKey)
+		}
+		return found
+	}
+}
+
+// namedProject returns a project whose parts are named one by one.
+func namedProject(p config.Project, lockTimeout time.Duration) project.Project {
+	out := project.Project{Origins: map[string]string{}}
+	if p.Database.URL != "" {
+		db := &project.DatabasePart{LockTimeout: lockTimeout}
+		setRootKey(db, p.Database.RootKey)
+		out.Server = &project.Server{URL: func(context.Context) (string, error) { return p.Database.URL, nil }, Tools: p.Database.Tools}
+		out.Parts, out.Origins[project.Database] = append(out.Parts, db), "database.url"
+	}
+	if p.Storage.Path != "" {
+		out.Parts = append(out.Parts, &project.StoragePart{Path: p.Storage.Path, Tenant: p.Storage.Tenant})
+		out.Origins[project.Storage] = "storage.path"
+	} else {
+		out.Absent = append(out.Absent, project.Absence{Part: project.Storage, Chosen: p.Storage.None})
+	}
+	if p.Functions.Path != "" {
+		out.Parts = append(out.Parts, &project.FunctionsPart{Path: p.Functions.Path})
+		out.Origins[project.Functions] = "functions.path"
+	}
+	if p.Config.Root != "" {
+		files := configPart(p.Config)
+		out.Parts = append(out.Parts, &files)
+		out.Origins[project.Config] = "config.root"
+	}
+	return out
+}
+
+func setRootKey(db *project.DatabasePart, path string) {
+	if path != "" {
+		db.RootKey = func(context.Context) string { return path }
+	}
+}
+
+func configPart(c config.ConfigFiles) project.ConfigPart {
+	return project.ConfigPart{Root: c.Root, Include: c.Include, Exclude: c.Exclude, MaxFile: int64(c.MaxFile)}
+}
+
+// checkPatterns returns what is wrong with the patterns of the configuration.
+func checkPatterns(c config.Config) (err error) {
+	for _, p := range c.Projects {
+		for _, pattern := range append(slices.Clip(p.Config.Include), p.Config.Exclude...) {
+			if bad := project.CheckPattern(pattern); bad != nil {
+				err = errors.Join(err, fmt.Errorf("project %s: config: %w", p.ID, bad))
+			}
+		}
+	}
+	return err
+}

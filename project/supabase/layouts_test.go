@@ -1,0 +1,64 @@
+package supabase_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-dev/holdfast/project/supabase"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// layout splits a file of testdata: a line "-- name --" begins each of its files.
+func layout(text string) map[string]string {
+	files := map[string]string{}
+	for section := range strings.SplitSeq("\n"+text, "\n-- ") {
+		if name, body, ok := strings.Cut(section+"\n", " --\n"); ok {
+			files[name] = body
+		}
+	}
+	return files
+}
+
+// TestLayouts finds the projects of folders in the shape that installers and panels
+// make. What must be found stands at the end of each file of testdata.
+func TestLayouts(t *testing.T) {
+	names, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(names) < 6 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	for _, name := range names {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files := layout(string(b))
+			dir := filepath.Join(t.TempDir(), "demo")
+			for file, text := range files {
+				if file != "want" {
+					write(t, filepath.Join(dir, file), text)
+				}
+			}
+			p := find(t, dir, supabase.Options{VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, container("demo-db-1", "172.18.0.5", of(dir)))})
+			url, err := p.Server.URL(t.Context())
+			if err != nil {
+				url = err.Error()
+			}
+			got := strings.Join(append([]string{url, describe(p, dir), "from " + p.Origins["database"]}, p.Notes...), "\n") + "\n"
+			got = strings.ReplaceAll(strings.ReplaceAll(got, dir, "DIR"), filepath.Dir(dir), "PARENT")
+			if *update {
+				head, _, _ := strings.Cut(string(b), "-- want --\n")
+				if err := os.WriteFile(name, []byte(head+"-- want --\n"+got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := strings.TrimRight(files["want"], "\n") + "\n"; got != want && !*update {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}

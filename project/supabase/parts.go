@@ -1,0 +1,164 @@
+package supabase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/holdfast-dev/holdfast/project"
+)
+
+// storage finds the files of the storage service.
+func (f *found) storage(ctx context.Context) (part project.Part, absent *project.Absence) {
+	o := f.options.Storage
+	name, err := f.m.find(storageRole)
+	env := map[string]string{}
+	if err == nil && name != "" {
+		env, err = f.m.environment(name)
+	}
+	tenant := firstOf(o.Tenant, f.tenant(env))
+	target := filepath.Clean(firstOf(env["STORAGE_FILE_BACKEND_PATH"], env["FILE_STORAGE_BACKEND_PATH"], storageTarget))
+	f.inside(ctx, name, target, o.Path)
+	switch {
+	case o.None:
+		return nil, &project.Absence{Part: project.Storage, Chosen: true}
+	case o.Path != "":
+		f.note(project.Storage, "storage.path")
+		return &project.StoragePart{Path: o.Path, Tenant: tenant}, nil
+	case err != nil:
+		return unavailable(project.Storage, err), nil
+	case name == "":
+		return f.usual(project.Storage, "volumes/storage", tenant)
+	}
+	if backend := firstOf(env["STORAGE_BACKEND"], f.m.env["STORAGE_BACKEND"]); backend != "" && backend != "file" {
+		return unavailable(project.Storage, fmt.Errorf("the service %s of %s keeps its files on %q; a storage backend on S3 cannot be backed up yet. Set storage: none to back up the rest, or storage.path if the files also lie in a folder", name, f.m.where("services."+name), backend)), nil
+	}
+	dir, err := f.part(ctx, storageRole, name, target)
+	if err != nil {
+		return f.unavailable(err, dir, &project.StoragePart{Path: dir, Tenant: tenant}), nil
+	}
+	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
+	return &project.StoragePart{Path: dir, Tenant: tenant}, nil
+}
+
+// functions finds the folder of the edge functions.
+func (f *found) functions(ctx context.Context) (part project.Part, absent *project.Absence) {
+	o := f.options.Functions
+	name, err := f.m.find(functionsRole)
+	f.inside(ctx, name, functionsTarget, o.Path)
+	switch {
+	case o.None:
+		return nil, &project.Absence{Part: project.Functions, Chosen: true}
+	case o.Path != "":
+		f.note(project.Functions, "functions.path")
+		return &project.FunctionsPart{Path: o.Path, Env: f.functionVariables}, nil
+	case err != nil:
+		return unavailable(project.Functions, err), nil
+	case name == "":
+		return f.usual(project.Functions, "volumes/functions", "")
+	}
+	if _, _, ok := mountedAt(f.m.service(name), functionsTarget); !ok {
+		return nil, &project.Absence{Part: project.Functions, Sentence: "The service " + name + " mounts nothing at " + functionsTarget + "."}
+	}
+	dir, err := f.part(ctx, functionsRole, name, functionsTarget)
+	if err != nil {
+		return f.unavailable(err, dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
+	}
+	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
+	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
+}
+
+// part returns the folder that a service mounts. What is not there is an error that
+// says what to do; the folder is returned as well.
+func (f *found) part(ctx context.Context, r role, service, target string) (string, error) {
+	advice := fmt.Sprintf("start it, set %s, or set %s: none", r.key, strings.TrimSuffix(r.key, ".path"))
+	dir, what, mounts, err := f.folderOf(ctx, service, target)
+	at := f.m.where("services." + service)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s: the service %s has its files at %s, but %w; %s", at, service, target, err, advice)
+	case !mounts:
+		return "", fmt.Errorf("%s: the service %s mounts nothing at %s, where it keeps its files; %s", at, service, target, advice)
+	}
+	fi, err := os.Stat(dir)
+	switch {
+	case err == nil && fi.IsDir():
+		return dir, nil
+	case errors.Is(err, os.ErrPermission):
+		return "", fmt.Errorf("%s: the service %s keeps its files in %s, but this user may not read %s", at, service, what, dir)
+	}
+	return dir, fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir, advice)
+}
+
+// usual returns a part at its usual place in a folder whose compose files do not
+// have the service.
+func (f *found) usual(part, dir, tenant string) (project.Part, *project.Absence) {
+	path := filepath.Join(f.m.dir, dir)
+	if !isDir(path) {
+		key := strings.ToLower(part)
+		return nil, &project.Absence{Part: part, Sentence: fmt.Sprintf("No service of %s keeps %s files, and %s is not there; set %s.path, or %s: none.", strings.Join(f.m.files, ", "), part, path, key, key)}
+	}
+	f.note(part, "the usual folder; no service of "+strings.Join(f.m.files, ", ")+" mounts it")
+	if part == project.Storage {
+		return &project.StoragePart{Path: path, Tenant: tenant}, nil
+	}
+	return &project.FunctionsPart{Path: path, Env: f.functionVariables}, nil
+}
+
+// unavailable returns a part whose folder is not there. A restore may make it if it
+// lies in the folder of the project: elsewhere a disk may not be mounted.
+func (f *found) unavailable(err error, dir string, place project.Part) project.Part {
+	u := unavailable(place.Name(), err)
+	if _, lerr := os.Lstat(dir); errors.Is(lerr, os.ErrNotExist) && f.holds(dir) {
+		u.Place = place
+	}
+	return u
+}
+
+// holds reports whether a folder that is not there would lie in the folder of the
+// project, whatever links lead to it.
+func (f *found) holds(dir string) bool {
+	above := filepath.Dir(dir)
+	for !isDir(above) && above != "/" && above != "." {
+		above = filepath.Dir(above)
+	}
+	real, err := filepath.EvalSymlinks(above)
+	root, rerr := filepath.EvalSymlinks(f.m.folder)
+	return err == nil && rerr == nil && within(real, root)
+}
+
+func unavailable(part string, err error) *project.UnavailablePart {
+	return &project.UnavailablePart{Part: part, Sentence: "The part " + part + " cannot be found: " + strings.TrimSuffix(err.Error(), ".") + "."}
+}
+
+// tenant returns the folder of the project's objects below the storage root.
+func (f *found) tenant(env map[string]string) string {
+	bucket := firstOf(env["STORAGE_S3_BUCKET"], env["GLOBAL_S3_BUCKET"], f.m.env["GLOBAL_S3_BUCKET"], "stub")
+	tenant := firstOf(env["PROJECT_REF"], env["TENANT_ID"], f.m.env["TENANT_ID"], f.m.env["STORAGE_TENANT_ID"], "stub")
+	return bucket + "/" + tenant
+}
+
+// functionVariables returns the names of the variables that .env and the compose
+// files give to the functions, as the files are now.
+func (f *found) functionVariables() (map[string]bool, error) {
+	m, err := load(context.Background(), f.m.folder, f.options.EnvFile)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for name := range m.env {
+		names[name] = true
+	}
+	service, err := m.find(functionsRole)
+	if err != nil || service == "" {
+		return names, err
+	}
+	env, err := m.environment(service)
+	for name := range env {
+		names[name] = true
+	}
+	return names, err
+}
