@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
@@ -82,7 +80,7 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	pctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	ack, err := l.b.js.PublishMsg(pctx, m, jetstream.WithMsgID(env.ID), jetstream.WithRetryAttempts(0),
-		jetstream.WithExpectLastSequenceForSubject(uint64(expected), eventPrefix+env.Aggregate.String()+".>"))
+		jetstream.WithExpectLastSequenceForSubject(uint64(expected), filter(env.Aggregate)))
 	if err == nil {
 		// The id is new with each Append, so a duplicate can only be our own
 		// earlier try, which lies above what we expected.
@@ -111,56 +109,6 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 		return 0, events.ErrConflict // expected lies above the end, or a replica is behind
 	}
 	return 0, err
-}
-
-const batch = 500
-
-// Read implements [events.Log].
-func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
-	return func(yield func(events.Envelope, error) bool) {
-		for {
-			n := 0
-			msgs, err := jetstreamext.GetBatch(ctx, l.b.js, streamEvents, batch,
-				jetstreamext.GetBatchSubject(eventPrefix+a.String()+".>"), jetstreamext.GetBatchSeq(uint64(after)+1))
-			if err != nil {
-				yield(events.Envelope{}, unavailable(err))
-				return
-			}
-			for m, err := range msgs {
-				if errors.Is(err, jetstreamext.ErrNoMessages) {
-					return
-				}
-				if err != nil {
-					yield(events.Envelope{}, unavailable(err))
-					return
-				}
-				env, err := events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
-				if !yield(env, err) || err != nil {
-					return
-				}
-				n, after = n+1, env.Revision
-			}
-			if n < batch {
-				return
-			}
-		}
-	}
-}
-
-// Last implements [events.Log].
-func (l *Log) Last(ctx context.Context, a events.Aggregate) (events.Envelope, error) {
-	s, err := l.b.js.Stream(ctx, streamEvents)
-	if err != nil {
-		return events.Envelope{}, unavailable(err)
-	}
-	m, err := s.GetLastMsgForSubject(ctx, eventPrefix+a.String()+".>")
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return events.Envelope{}, events.ErrNoEvent
-	}
-	if err != nil {
-		return events.Envelope{}, unavailable(err)
-	}
-	return events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", events.ErrUnavailable, err) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,11 @@ import (
 // since one message may go to several topics.
 const headerUUID = "Watermill-Uuid"
 
-// metaSubject is where a handler finds the subject of a received message.
-const metaSubject = "holdfast_subject"
+// Where a handler finds the subject and the stream sequence of a received message.
+const (
+	metaSubject  = "holdfast_subject"
+	metaSequence = "holdfast_sequence"
+)
 
 const (
 	retryWait  = time.Second
@@ -192,6 +196,7 @@ func (s *Subscriber) deliver(ctx context.Context, jm jetstream.Msg, ackWait time
 		m.Metadata.Set(k, jm.Headers().Get(k))
 	}
 	m.Metadata.Set(metaSubject, jm.Subject())
+	m.Metadata.Set(metaSequence, strconv.FormatUint(md.Sequence.Stream, 10))
 	d := &delivery{count: md.NumDelivered}
 	// The handler outlives ctx by Drain, so its context hangs on no other.
 	hctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,8 +73,11 @@ func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 		if err != nil {
 			return err
 		}
-		// Who handles a request reads its aggregate, so the revision is not needed.
-		env, err := events.Unmarshal(a, 0, m.Metadata.Get, m.Payload)
+		rev, err := strconv.ParseUint(m.Metadata.Get(metaSequence), 10, 64)
+		if err != nil {
+			return err
+		}
+		env, err := events.Unmarshal(a, events.Revision(rev), m.Metadata.Get, m.Payload)
 		if err != nil {
 			return err
 		}
