@@ -56,9 +56,10 @@ func (c Create) CommandRoute() events.Route {
 
 // Delete asks for the end of a backup.
 type Delete struct {
-	ID      string `json:"id"`
-	Project string `json:"project"`
-	Pool    string `json:"pool"`
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`
+	Known   events.Revision `json:"known,omitempty"` // an event of the backup; who decides reads at least so far
 }
 
 // CommandRoute implements [events.Command].
@@ -68,9 +69,10 @@ func (c Delete) CommandRoute() events.Route {
 
 // Verify asks for a look at the stored archive.
 type Verify struct {
-	ID      string `json:"id"`
-	Project string `json:"project"`
-	Pool    string `json:"pool"`
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`
+	Known   events.Revision `json:"known,omitempty"` // as in Delete
 }
 
 // CommandRoute implements [events.Command].

@@ -36,11 +36,14 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	return events.BackupRejected{Code: string(code), Message: message}, nil
 }
 
-// Start decides on the next attempt. When all attempts have died without a
-// result it is the end of the backup instead.
+// Start decides on the next attempt of a backup whose request is in hand. When all
+// attempts have died without a result it is the end of the backup instead. A state
+// without that request is an old one, [events.ErrBehind].
 func Start(s State, worker string) (events.Event, error) {
 	switch {
-	case !s.Exists() || s.Terminal():
+	case !s.Exists():
+		return nil, events.ErrBehind
+	case s.Terminal():
 		return nil, events.ErrNoChange
 	case s.Attempt >= MaxAttempts:
 		return events.BackupFailed{
@@ -51,9 +54,13 @@ func Start(s State, worker string) (events.Event, error) {
 	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker}, nil
 }
 
-// Complete decides on the good end of an attempt.
+// Complete decides on the good end of an attempt. When the log has that end already,
+// because an earlier append succeeded without saying so, nothing changes.
 func Complete(s State, e events.BackupCompleted) (events.Event, error) {
-	if err := s.mine(e.Attempt); err != nil {
+	if s.Completed != nil && s.Completed.Attempt == e.Attempt {
+		return nil, events.ErrNoChange
+	}
+	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -61,15 +68,15 @@ func Complete(s State, e events.BackupCompleted) (events.Event, error) {
 
 // Fail decides on the bad end of an attempt: whether another follows.
 func Fail(s State, e events.BackupFailed) (events.Event, error) {
-	if err := s.mine(e.Attempt); err != nil {
+	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
 	e.Final = !e.Retryable || e.Attempt >= MaxAttempts
 	return e, nil
 }
 
-// mine returns ErrFenced unless the attempt is the running one.
-func (s State) mine(attempt int) error {
+// Mine returns ErrFenced unless the attempt is the running one.
+func (s State) Mine(attempt int) error {
 	if s.Attempt != attempt || !s.Running {
 		return events.ErrFenced
 	}

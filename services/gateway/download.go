@@ -24,7 +24,7 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	state, err := fold[backup.State](c.UserContext(), g, events.BackupAggregate(b.Project, b.ID))
+	state, err := fold[backup.State](c.UserContext(), g, events.BackupAggregate(b.Project, b.ID), b.Revision)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ const (
 type server struct {
 	t       *testing.T
 	log     *eventstest.Log
+	faulty  *eventstest.Faulty // by which the gateway reads the log
 	base    string
 	archive []byte
 	reads   atomic.Int64 // queries for ranges
@@ -50,6 +51,7 @@ type server struct {
 func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, log: &eventstest.Log{Name: t.Name()}, archive: make([]byte, 3<<20+17)}
+	s.faulty = eventstest.NewFaulty(s.log)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range s.archive {
 		s.archive[i] = byte(rnd.Uint32())
@@ -65,7 +67,7 @@ func start(t *testing.T) *server {
 			{Name: "n", Hash: gateway.HashKey(narrow), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"other"}},
 			{Name: "s", Hash: gateway.HashKey(stale), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}, Expires: time.Now().Add(-time.Second)},
 		},
-	}, gateway.Backend{Send: s.send, Log: s.log, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
+	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
 	}, Archive: s.read})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 // attempt is one try to make a backup.
 type attempt struct {
 	w     *Worker
+	log   events.Log // knows that the attempt has started
 	a     events.Aggregate
 	state backup.State
 	cause events.Cause
@@ -39,10 +40,14 @@ func (at *attempt) run(ctx context.Context) error {
 	took := logging.Duration(time.Since(begin))
 	if err == nil {
 		err = at.complete(ctx, done)
-		if err == nil {
+		switch {
+		case err == nil:
 			at.l.Info("backup completed", took, logging.Bytes(done.Size))
 			// The backup is safe; what is left of earlier attempts only takes room.
 			return at.w.removeAttempts(ctx, at.a, at.state, at.state.Attempt-1)
+		case ctx.Err() == nil && !errors.Is(err, events.ErrFenced):
+			at.l.Error("the event log may not know that the archive is stored; another attempt looks", took, zap.Error(err))
+			return err // the archive stays, since the log may know it
 		}
 	}
 	if errors.Is(err, events.ErrFenced) {
@@ -57,12 +62,29 @@ func (at *attempt) run(ctx context.Context) error {
 	return at.fail(ctx, err)
 }
 
-// complete records the good end.
+// logWait is the pause before a log that was out of reach is tried again.
+const logWait = time.Second
+
+// complete records the good end, however long the log is out of reach: the archive
+// is stored, and another attempt would only do the same work again.
 func (at *attempt) complete(ctx context.Context, e events.BackupCompleted) error {
-	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) {
-		return backup.Complete(s, e)
-	})
-	return err
+	for {
+		_, err := events.Update(ctx, at.log, at.a, at.cause, func(s backup.State) (events.Event, error) {
+			return backup.Complete(s, e)
+		})
+		if errors.Is(err, events.ErrNoChange) {
+			return nil
+		}
+		if !errors.Is(err, events.ErrUnavailable) {
+			return err
+		}
+		at.l.Warn("the archive is stored, but the event log does not take that; trying again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(logWait):
+		}
+	}
 }
 
 // fail records the bad end and leaves no object behind. Unless it is final, the
@@ -73,7 +95,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	}
 	e := diagnose(cause)
 	e.Attempt = at.state.Attempt
-	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) { return backup.Fail(s, e) })
+	env, err := events.Update(ctx, at.log, at.a, at.cause, func(s backup.State) (events.Event, error) { return backup.Fail(s, e) })
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (w *Worker) fits(c *backup.Create) error {
 func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Cause) error {
 	a := c.CommandRoute().About
 	var state backup.State
-	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s backup.State) (events.Event, error) {
 		state = s
 		return backup.RequestDelete(s)
 	})
@@ -92,7 +92,8 @@ func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Caus
 		w.cfg.Logger.Error("delete failed", logging.Backup(c.ID), logging.Project(c.Project), zap.Error(err))
 		end = deleteFailed(err)
 	}
-	_, err = events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) { return backup.EndDelete(s, end) })
+	log := events.AtLeast(w.log, a, max(state.Revision, env.Revision))
+	_, err = events.Update(ctx, log, a, cause, func(s backup.State) (events.Event, error) { return backup.EndDelete(s, end) })
 	if errors.Is(err, events.ErrNoChange) {
 		return nil
 	}

@@ -41,7 +41,7 @@ func (w *Worker) Sweep(ctx context.Context, feed events.Feed, remove bool) ([]Or
 	var all []Orphan
 	var errs []error
 	for _, name := range w.destinations() {
-		s := &sweep{w: w, store: w.cfg.Destinations[name], name: name, remove: remove, ids: map[string]string{}, archives: map[string]bool{}, sidecars: map[string]bool{}}
+		s := &sweep{w: w, store: w.cfg.Destinations[name], name: name, remove: remove, ids: map[string]seen{}, archives: map[string]bool{}, sidecars: map[string]bool{}}
 		found, err := s.run(ctx, feed)
 		all = append(all, found...)
 		if err != nil {
@@ -78,9 +78,15 @@ type sweep struct {
 
 	objects  []destination.Info
 	uploads  []destination.Upload
-	ids      map[string]string // of backups, by project and short id; "" until found in the log
-	archives map[string]bool   // keys that are there
-	sidecars map[string]bool   // keys of archives beside which one is
+	ids      map[string]seen // backups by project and short id; zero until found in the log
+	archives map[string]bool // keys that are there
+	sidecars map[string]bool // keys of archives beside which one is
+}
+
+// seen is a backup that the log knows, and its newest event when the sweep began.
+type seen struct {
+	id       string
+	revision events.Revision
 }
 
 func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err error) {
@@ -129,7 +135,7 @@ func (s *sweep) list(ctx context.Context) error {
 		}
 		if time.Since(info.ModTime) >= minAge {
 			s.objects = append(s.objects, info)
-			s.ids[o.Project+"/"+o.Short] = ""
+			s.ids[o.Project+"/"+o.Short] = seen{}
 		}
 	}
 	u, ok := s.store.(destination.Uploader)
@@ -142,7 +148,7 @@ func (s *sweep) list(ctx context.Context) error {
 		}
 		if o, ours := backup.ParseKey(upload.Key); ours {
 			s.uploads = append(s.uploads, upload)
-			s.ids[o.Project+"/"+o.Short] = ""
+			s.ids[o.Project+"/"+o.Short] = seen{}
 		}
 	}
 	return nil
@@ -162,7 +168,7 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 			if env.Aggregate.Kind == events.KindBackup && backup.ValidID(env.Aggregate.ID) {
 				short := env.Aggregate.Project + "/" + backup.Short(env.Aggregate.ID)
 				if _, wanted := s.ids[short]; wanted {
-					s.ids[short] = env.Aggregate.ID
+					s.ids[short] = seen{env.Aggregate.ID, env.Revision}
 				}
 			}
 		}
@@ -179,17 +185,12 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 
 // state returns what the log says now of the backup of a key.
 func (s *sweep) state(ctx context.Context, o backup.Object) (state backup.State, err error) {
-	id := s.ids[o.Project+"/"+o.Short]
-	if id == "" {
+	known := s.ids[o.Project+"/"+o.Short]
+	if known.id == "" {
 		return state, nil
 	}
-	for env, err := range s.w.log.Read(ctx, events.BackupAggregate(o.Project, id), 0) {
-		if err != nil {
-			return state, err
-		}
-		state = state.Apply(env)
-	}
-	return state, nil
+	a := events.BackupAggregate(o.Project, known.id)
+	return read(ctx, events.AtLeast(s.w.log, a, known.revision), a)
 }
 
 // superseded says why the log has no use for an object or an upload any more, or

@@ -40,6 +40,7 @@ func fine(context.Context, *archive.Writer) error { return nil }
 type bench struct {
 	t     *testing.T
 	log   *eventstest.Log
+	reads *eventstest.Faulty // by which the worker reads the log
 	store destination.Store
 	w     *worker.Worker
 	a     events.Aggregate
@@ -53,6 +54,7 @@ func newBench(t *testing.T, p part, change ...func(*worker.Config)) *bench {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	b := &bench{t: t, log: &eventstest.Log{}, store: store, a: events.BackupAggregate("p", backup.NewID())}
+	b.reads = eventstest.NewFaulty(b.log)
 	c := worker.Config{
 		Pool: "default", Name: "w", Logger: zap.NewNop(), DefaultDestination: "local", Destinations: map[string]destination.Store{"local": store},
 		Projects: []worker.Project{{ID: "p", Name: "P", Project: project.Project{Parts: []project.Part{p}}}},
@@ -60,7 +62,7 @@ func newBench(t *testing.T, p part, change ...func(*worker.Config)) *bench {
 	for _, f := range change {
 		f(&c)
 	}
-	b.w = worker.New(c, b.log)
+	b.w = worker.New(c, b.reads)
 	return b
 }
 

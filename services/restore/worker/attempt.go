@@ -19,6 +19,7 @@ import (
 // attempt is one try to restore.
 type attempt struct {
 	w       *Worker
+	log     events.Log // knows that the attempt has started
 	a       events.Aggregate
 	state   restore.State
 	cause   events.Cause
@@ -138,7 +139,7 @@ func (at *attempt) prepare(ctx context.Context) error {
 
 // stage records a stage. It fails when another attempt has taken over.
 func (at *attempt) stage(ctx context.Context, name string) error {
-	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
+	env, err := events.Update(ctx, at.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
 		return restore.Stage(s, at.state.Attempt, name)
 	})
 	if errors.Is(err, events.ErrNoChange) {
@@ -153,9 +154,12 @@ func (at *attempt) stage(ctx context.Context, name string) error {
 
 func (at *attempt) complete(ctx context.Context, e events.RestoreCompleted) error {
 	e.Attempt = at.state.Attempt
-	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
+	_, err := events.Update(ctx, at.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
 		return restore.Complete(s, e)
 	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
 	return err
 }
 
@@ -179,7 +183,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	default:
 		at.discard(ctx)
 	}
-	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
+	env, err := events.Update(ctx, at.log, at.a, at.cause, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ import (
 )
 
 // archived is the backup that is restored, as the log has it.
-func (w *Worker) archived(ctx context.Context, id, project string) (s backup.State, err error) {
-	for env, err := range w.log.Read(ctx, events.BackupAggregate(project, id), 0) {
+func archived(ctx context.Context, log events.Log, id, project string) (s backup.State, err error) {
+	for env, err := range log.Read(ctx, events.BackupAggregate(project, id), 0) {
 		if err != nil {
 			return s, err
 		}
@@ -34,7 +34,7 @@ func (w *Worker) archived(ctx context.Context, id, project string) (s backup.Sta
 // open opens the archive and reads its manifest.
 func (at *attempt) open(ctx context.Context) error {
 	req := at.state.Request
-	b, err := at.w.archived(ctx, req.Backup, req.BackupProject)
+	b, err := archived(ctx, at.w.log, req.Backup, req.BackupProject)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (at *attempt) safety(ctx context.Context) error {
 }
 
 func (at *attempt) backupState(ctx context.Context, id string) (s backup.State, err error) {
-	s, err = at.w.archived(ctx, id, at.a.Project)
+	s, err = archived(ctx, at.w.log, id, at.a.Project)
 	if fault.CodeOf(err) != fault.Internal {
 		err = nil // not readable yet
 	}
