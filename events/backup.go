@@ -31,6 +31,7 @@ func (BackupRejected) EventType() string { return "backup.rejected.v1" }
 type BackupStarted struct {
 	Attempt int    `json:"attempt"` // 1 for the first; a higher one fences a lower one
 	Worker  string `json:"worker"`
+	Token   string `json:"token,omitempty"` // random; part of the mark of what the attempt stores, by which it is known again
 }
 
 // EventType implements [Event].

@@ -33,7 +33,7 @@ func TestDecisions(t *testing.T) {
 			return backup.Accept(s, backup.Create{Type: "full", BodyHash: hash})
 		}
 	}
-	start := func(s backup.State) (events.Event, error) { return backup.Start(s, "w") }
+	start := func(s backup.State) (events.Event, error) { return backup.Start(s, "w", "") }
 	complete := func(attempt int) func(backup.State) (events.Event, error) {
 		return func(s backup.State) (events.Event, error) {
 			return backup.Complete(s, events.BackupCompleted{Attempt: attempt})

@@ -38,8 +38,9 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 
 // Start decides on the next attempt of a backup whose request is in hand. When all
 // attempts have died without a result it is the end of the backup instead. A state
-// without that request is an old one, [events.ErrBehind].
-func Start(s State, worker string) (events.Event, error) {
+// without that request is an old one, [events.ErrBehind]. The token goes into the
+// mark of what the attempt stores, see [Mark].
+func Start(s State, worker, token string) (events.Event, error) {
 	switch {
 	case !s.Exists():
 		return nil, events.ErrBehind
@@ -51,7 +52,7 @@ func Start(s State, worker string) (events.Event, error) {
 			Message: "The worker died in each of three attempts; its log and the log of the system say why",
 		}, nil
 	}
-	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker}, nil
+	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker, Token: token}, nil
 }
 
 // Complete decides on the good end of an attempt. When the log has that end already,

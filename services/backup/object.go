@@ -30,6 +30,10 @@ const sidecarSuffix = ".json"
 // SidecarKey returns the key of the sidecar of an archive.
 func SidecarKey(objectKey string) string { return objectKey + sidecarSuffix }
 
+// Mark returns the mark of what an attempt stores: which installation it belongs to,
+// and the token of the attempt.
+func Mark(installation, token string) string { return installation + "/" + token }
+
 // Object is what a key says of an object.
 type Object struct {
 	Archive string // the key of the archive: the object's own, or that which the sidecar describes

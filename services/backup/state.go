@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
@@ -12,6 +13,7 @@ type State struct {
 	Request   events.BackupRequested
 	Created   time.Time // when it was requested; zero if it was not
 	Attempt   int       // the newest
+	Tokens    []string  // of the attempts, from the first on; empty for those that had none
 	Running   bool      // the newest attempt has no result yet
 	Completed *events.BackupCompleted
 	Failed    *events.BackupFailed // for good
@@ -31,6 +33,17 @@ func (s State) Exists() bool { return !s.Created.IsZero() }
 // Terminal reports whether no attempt will follow.
 func (s State) Terminal() bool { return s.Completed != nil || s.Failed != nil || s.Deleted }
 
+// Stored reports whether an attempt that the log knows has stored the object that
+// carries a mark of an installation. The log may have lost the attempt that did: then
+// the object is another's.
+func (s State) Stored(o Object, installation, mark string) bool {
+	if o.Attempt < 1 || o.Attempt > len(s.Tokens) {
+		return false
+	}
+	token := s.Tokens[o.Attempt-1]
+	return token != "" && mark == Mark(installation, token)
+}
+
 // Apply implements [events.State].
 func (s State) Apply(env events.Envelope) State {
 	s.Revision = env.Revision
@@ -46,6 +59,10 @@ func (s State) Apply(env events.Envelope) State {
 		s.Rejected = &e
 	case events.BackupStarted:
 		s.Attempt, s.Running = e.Attempt, true
+		s.Tokens = append(slices.Clone(s.Tokens), make([]string, max(0, e.Attempt-len(s.Tokens)))...)
+		if e.Attempt > 0 {
+			s.Tokens[e.Attempt-1] = e.Token
+		}
 	case events.BackupCompleted:
 		s.Running, s.Completed, s.Ended = false, &e, env.Time
 	case events.BackupFailed:

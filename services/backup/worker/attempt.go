@@ -29,6 +29,8 @@ type attempt struct {
 	cause events.Cause
 	l     *zap.Logger
 	pulse pulse
+
+	stored []string // keys of the objects that this attempt has stored
 }
 
 // run does the attempt and records how it ended. An error means that the request
@@ -105,10 +107,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	return events.RetryAfter(cause, retryWaits[min(e.Attempt, len(retryWaits))-1])
 }
 
-func (at *attempt) key() string {
-	s := at.state
-	return backup.ObjectKey(at.a.Project, s.Request.Type, at.a.ID, s.Created, s.Attempt, s.Request.Encrypt)
-}
+func (at *attempt) key() string { return keyOf(at.a, at.state, at.state.Attempt) }
 
 // discard removes what this attempt has stored.
 func (at *attempt) discard(ctx context.Context) error {
@@ -116,7 +115,12 @@ func (at *attempt) discard(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	return remove(ctx, store, at.key())
+	for _, key := range at.stored {
+		if err := store.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return at.w.removeStored(ctx, store, at.key(), at.state)
 }
 
 // make reads the project and stores the archive.
@@ -129,6 +133,10 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	store, ok := at.w.cfg.Destinations[at.state.Request.Destination]
 	if !ok {
 		return done, at.misfit("The destination %s is not in the configuration of worker %s any more", at.state.Request.Destination, at.w.cfg.Name)
+	}
+	store = destination.WithMark(store, backup.Mark(at.w.cfg.Mark, at.state.Tokens[at.state.Attempt-1]))
+	if _, err := store.Stat(ctx, at.key()); err == nil {
+		return done, &storeError{destination.ErrExist} // before hours of work
 	}
 	parts := partsOf(p, at.state.Request.Type)
 	if len(parts) == 0 {
@@ -157,7 +165,9 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	at.pulse.busy.Store(true) // the destination may take its time to confirm
 	got := <-put
 	at.pulse.busy.Store(false)
-	if got.err != nil && (err == nil || errors.Is(err, errStore)) {
+	if got.err == nil {
+		at.stored = append(at.stored, got.info.Key)
+	} else if err == nil || errors.Is(err, errStore) {
 		return done, &storeError{got.err}
 	}
 	if err != nil {
@@ -165,7 +175,7 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	}
 	done = events.BackupCompleted{
 		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: got.info.Key, Path: got.info.Path, Size: got.info.Size, SHA256: got.info.SHA256,
-		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(warnings),
+		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(append(at.inTheWay(ctx, store), warnings...)),
 	}
 	for _, part := range manifest.Parts {
 		done.Parts = append(done.Parts, events.Part{Name: part.Name, Bytes: part.Bytes, Entries: part.Entries})
@@ -247,8 +257,24 @@ func (at *attempt) sidecar(ctx context.Context, store destination.Store, p Proje
 	if err != nil {
 		return err
 	}
-	if _, err := store.Put(ctx, backup.SidecarKey(done.Key), strings.NewReader(string(b)+"\n"), destination.Estimate(len(b))); err != nil {
+	key := backup.SidecarKey(done.Key)
+	if _, err := store.Put(ctx, key, strings.NewReader(string(b)+"\n"), destination.Estimate(len(b))); err != nil {
 		return &storeError{err}
+	}
+	at.stored = append(at.stored, key)
+	return nil
+}
+
+// inTheWay warns of archives that the log does not know under the names of earlier
+// attempts.
+func (at *attempt) inTheWay(ctx context.Context, store destination.Store) []events.Warning {
+	for n := 1; n < at.state.Attempt; n++ {
+		key := keyOf(at.a, at.state, n)
+		o, _ := backup.ParseKey(key)
+		if info, err := store.Stat(ctx, key); err == nil && !at.state.Stored(o, at.w.cfg.Mark, info.Mark) {
+			return []events.Warning{{Code: "unknown_archive", Count: 1, Sentence: "The destination holds an archive under the first name of this backup that the event log does not know, so this one has another name. " +
+				"The log is older than the destination: run `holdfastd adopt` to record what it has lost."}}
+		}
 	}
 	return nil
 }

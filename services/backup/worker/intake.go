@@ -100,14 +100,14 @@ func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Caus
 	return err
 }
 
-// erase removes everything that any attempt has stored.
+// erase removes the archive and everything that any attempt has stored.
 func (w *Worker) erase(ctx context.Context, a events.Aggregate, s backup.State) error {
 	store, ok := w.cfg.Destinations[s.Request.Destination]
 	if !ok {
 		return fault.Errorf(fault.Conflict, "the destination %s is not in the configuration of worker %s any more", s.Request.Destination, w.cfg.Name)
 	}
 	if s.Completed != nil {
-		if err := remove(ctx, store, s.Completed.Key); err != nil {
+		if err := removeRecorded(ctx, store, s.Completed.Key); err != nil {
 			return err
 		}
 	}

@@ -31,11 +31,10 @@ type Orphan struct {
 const minAge = 24 * time.Hour
 
 // Sweep looks through the destinations for objects and unfinished uploads that the
-// log does not know or has superseded. With remove it removes those that this
-// installation has stored, and aborts uploads of attempts that have ended. Never
-// touched are keys that Holdfast could not have made, objects of other
-// installations, and archives with a sidecar that the log does not know: those can
-// be adopted. A destination that cannot be read does not keep the others from being
+// log does not know or has superseded. With remove it removes those of them that the
+// log has recorded as stored by an attempt, and aborts uploads of attempts that have
+// ended. Never touched are keys that Holdfast could not have made, objects of other
+// installations, and everything that the log does not know: it may have lost it. A destination that cannot be read does not keep the others from being
 // looked at.
 func (w *Worker) Sweep(ctx context.Context, feed events.Feed, remove bool) ([]Orphan, error) {
 	var all []Orphan
@@ -226,14 +225,15 @@ func (s *sweep) object(ctx context.Context, info destination.Info) (Orphan, erro
 		out.Why = "the log does not know it; `holdfastd adopt` records it"
 		return out, nil
 	default:
-		out.Why = "the log does not know it"
+		out.Why = "the log does not know it, so it stays"
+		return out, nil
 	}
 	mark, err := s.mark(ctx, info)
 	switch {
 	case err != nil:
 		return out, err
-	case mark != s.w.cfg.Mark || mark == "":
-		out.Why += "; another installation has stored it, so it stays"
+	case !state.Stored(o, s.w.cfg.Mark, mark):
+		out.Why += "; the log has not recorded that it was stored, so it stays"
 		return out, nil
 	case !s.remove:
 		return out, nil

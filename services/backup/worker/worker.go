@@ -11,6 +11,7 @@ package worker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -108,7 +109,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 	var state backup.State
 	env, err := events.Update(ctx, log, a, cause, func(s backup.State) (events.Event, error) {
 		state = s
-		return backup.Start(s, w.cfg.Name)
+		return backup.Start(s, w.cfg.Name, rand.Text())
 	})
 	if errors.Is(err, events.ErrNoChange) {
 		return nil // ended before
@@ -162,39 +163,4 @@ func (w *Worker) slot(ctx context.Context, log events.Log, a events.Aggregate, c
 		return seen, nil
 	}
 	return env.Revision, err
-}
-
-// removeAttempts removes what the attempts up to upto may have stored.
-func (w *Worker) removeAttempts(ctx context.Context, a events.Aggregate, s backup.State, upto int) error {
-	store, ok := w.cfg.Destinations[s.Request.Destination]
-	if !ok {
-		return nil
-	}
-	for n := 1; n <= upto; n++ {
-		key := backup.ObjectKey(a.Project, s.Request.Type, a.ID, s.Created, n, s.Request.Encrypt)
-		if err := remove(ctx, store, key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// remove removes an archive and what stands beside it, and ends uploads of them.
-// What stands beside goes last: without it nobody could adopt an archive that the
-// destination does not let go of.
-func remove(ctx context.Context, store destination.Store, key string) error {
-	if u, ok := store.(destination.Uploader); ok {
-		for left, err := range u.Unfinished(ctx, key) {
-			if err == nil {
-				err = u.Abort(ctx, left)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	if err := store.Delete(ctx, key); err != nil {
-		return err
-	}
-	return store.Delete(ctx, backup.SidecarKey(key))
 }

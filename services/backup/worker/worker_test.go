@@ -188,13 +188,9 @@ func TestWorkerThatDiedThreeTimes(t *testing.T) {
 	b := newBench(t, fine)
 	env := b.request()
 	for n := range backup.MaxAttempts {
-		b.append(events.BackupStarted{Attempt: n + 1, Worker: "dead"})
+		b.append(events.BackupStarted{Attempt: n + 1, Worker: "dead", Token: strings.Repeat("t", n+1)})
 	}
-	s := b.state()
-	orphan := backup.ObjectKey("p", backup.Config, b.a.ID, s.Created, 2, false)
-	if _, err := b.store.Put(t.Context(), orphan, strings.NewReader("x"), 0); err != nil {
-		t.Fatal(err)
-	}
+	b.put(2, backup.Mark("", "tt"))
 	if err := b.w.Handle(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +232,7 @@ func TestStoppedWorkerRecordsNothing(t *testing.T) {
 	if err := b.w.Handle(ctx, b.request()); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if last, _ := b.log.Last(t.Context(), b.a); last.Event != (events.BackupStarted{Attempt: 1, Worker: "w"}) {
+	if last, _ := b.log.Last(t.Context(), b.a); last.Event.EventType() != "backup.started.v1" {
 		t.Errorf("last event %+v", last.Event)
 	}
 }
