@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dev/holdfast/destination/local"
 	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/dirlock"
 	"github.com/holdfast-dev/holdfast/internal/logging"
 	"github.com/holdfast-dev/holdfast/internal/serve"
 	"github.com/holdfast-dev/holdfast/services/backup"
@@ -34,6 +35,14 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
+	unlock, err := lockDataDir(c)
+	if held, ok := errors.AsType[*dirlock.HeldError](err); ok {
+		return fmt.Errorf("data_dir: %w; stop that process, or give this one a data_dir of its own", held)
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	srv, b, err := connect(ctx, c, log)
 	if err != nil {
 		return err
