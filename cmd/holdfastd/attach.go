@@ -25,7 +25,7 @@ func attach(ctx context.Context, c config.Config) (b *bus.Bus, detach func(), er
 		if err != nil {
 			return nil, nil, err
 		}
-		return b, b.Close, nil
+		return b, b.Close, b.Examine(ctx)
 	}
 	c.Services = nil // a command runs none
 	unlock, err := lockDataDir(c)
@@ -40,13 +40,18 @@ func attach(ctx context.Context, c config.Config) (b *bus.Bus, detach func(), er
 		unlock()
 		return nil, nil, err
 	}
-	return b, func() {
+	detach = func() {
 		b.Close()
 		if srv != nil {
 			srv.Stop()
 		}
 		unlock()
-	}, nil
+	}
+	if err := examine(ctx, c, b); err != nil {
+		detach()
+		return nil, nil, err
+	}
+	return b, detach, nil
 }
 
 // lockDataDir keeps other processes out of data_dir, if this one uses what lies in it:

@@ -53,7 +53,10 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 			srv.Stop()
 		}
 	}()
-	var services []serve.Service
+	if err := examine(ctx, c, b); err != nil {
+		return err
+	}
+	services := []serve.Service{{Name: "log", Run: b.Watch}}
 	if srv != nil {
 		services = append(services, serve.Service{Name: "nats", Run: func(ctx context.Context) error { return tend(ctx, srv, b, c, log) }},
 			serve.Service{Name: "socket", Run: func(ctx context.Context) error { return admit(ctx, srv, c, log) }})
@@ -74,13 +77,27 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 	return serve.All(ctx, grace, services...)
 }
 
+// catalogPath is where the catalog of this process lies.
+func catalogPath(c config.Config) string { return filepath.Join(c.DataDir, "catalog.db") }
+
+// examine looks whether the log is whole, and is the one that the catalog was built
+// from, before anything is written to it.
+func examine(ctx context.Context, c config.Config, b *bus.Bus) error {
+	known, err := projection.Checkpoint(ctx, catalogPath(c))
+	if err != nil {
+		return fmt.Errorf("catalog: %w", err)
+	}
+	b.Expect(known)
+	return b.Examine(ctx)
+}
+
 // connect starts the embedded server, unless the configuration names another.
 func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Server, b *bus.Bus, err error) {
 	if c.NATS.URL == "" {
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			return nil, nil, fmt.Errorf("data_dir: %w", err)
 		}
-		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password})
+		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password, Logger: log.With(logging.Service("nats"))})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -137,7 +154,8 @@ func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log
 }
 
 func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
-	p := projection.New(filepath.Join(c.DataDir, "catalog.db"), b.Log(), log)
+	p := projection.New(catalogPath(c), b.Log(), log)
+	p.OnDamage(b.Damaged)
 	q, err := b.NewQueries("holdfast-catalog")
 	if err != nil {
 		return serve.Service{}, err
@@ -177,7 +195,7 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 		}},
 	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress,
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage,
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
 			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
 			return data, err

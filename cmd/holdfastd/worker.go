@@ -35,9 +35,7 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	}
 	wc.Report = b.Report
 	w := worker.New(wc, b.Log())
-	if err := w.Register(ctx); err != nil {
-		return serve.Service{}, err
-	}
+	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
 	if err != nil {
 		return serve.Service{}, err
@@ -55,7 +53,7 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	)
 	return serve.Service{Name: config.Worker, Run: func(ctx context.Context) error {
 		err := serve.All(ctx, grace, serve.Service{Name: "router", Run: r.Run}, serve.Service{Name: "sweep", Run: func(ctx context.Context) error {
-			return w.SweepDaily(ctx, b.Log())
+			return w.Begin(ctx, b.Log(), damage)
 		}})
 		return errors.Join(err, q.Close(), closeAll(wc.Destinations))
 	}}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,12 @@ type Bus struct {
 	replicas int
 	log      *zap.Logger
 	unstored atomic.Int64
+	damage   atomic.Pointer[events.DamageError]
+
+	unpublished atomic.Bool // other processes do not know the damage yet
+
+	mu    sync.Mutex
+	known events.LogState // what the log was when it was last whole; zero if not known
 }
 
 // Streams.
@@ -96,15 +103,23 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 // Close ends the connection. Stop what uses the bus first.
 func (b *Bus) Close() { b.nc.Close() }
 
-// Ready returns an error that says why the event log is out of reach, if it is.
+// Ready returns an error that says why the event log is out of reach, or damaged, if
+// it is.
 func (b *Bus) Ready(ctx context.Context) error {
 	if s := b.nc.Status(); s != nats.CONNECTED {
 		return fmt.Errorf("NATS is %s", s)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if _, err := b.js.Stream(ctx, streamEvents); err != nil {
+	_, err := b.js.Stream(ctx, streamEvents)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("the stream %s is gone from the NATS server: bring its data back from a copy, or restart holdfastd, which begins a new one", streamEvents)
+	}
+	if err != nil {
 		return fmt.Errorf("event log: %w", err)
+	}
+	if d := b.Damage(); d != nil {
+		return d
 	}
 	return nil
 }

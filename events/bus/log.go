@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,10 +14,17 @@ import (
 )
 
 // Log is the [events.Log] and [events.Feed] on JetStream.
-type Log struct{ b *Bus }
+type Log struct {
+	b      *Bus
+	repair bool // also when the log is damaged
+}
 
-// Log returns the log of the bus.
-func (b *Bus) Log() *Log { return &Log{b} }
+// Log returns the log of the bus. Append returns a [*events.DamageError] while the log
+// is damaged.
+func (b *Bus) Log() *Log { return &Log{b: b} }
+
+// RepairLog returns the log of the bus for what brings a damaged log back into order.
+func (b *Bus) RepairLog() *Log { return &Log{b: b, repair: true} }
 
 const eventPrefix = "holdfast.evt."
 
@@ -37,6 +43,9 @@ const (
 func (l *Log) Append(ctx context.Context, a events.Aggregate, expected events.Revision, e events.Event, c events.Cause) (events.Envelope, error) {
 	if err := a.Validate(); err != nil {
 		return events.Envelope{}, err
+	}
+	if d := l.b.Damage(); d != nil && !l.repair {
+		return events.Envelope{}, d
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -112,16 +121,6 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", events.ErrUnavailable, err) }
-
-// aggregate returns what an event's subject is about.
-func aggregate(subject string) (events.Aggregate, error) {
-	s, ok := strings.CutPrefix(subject, eventPrefix)
-	i := strings.LastIndexByte(s, '.')
-	if !ok || i < 0 {
-		return events.Aggregate{}, fmt.Errorf("subject %q is not an event's", subject)
-	}
-	return events.ParseAggregate(s[:i])
-}
 
 // sleep waits for d and reports whether ctx is still alive.
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -45,7 +45,7 @@ func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revisio
 			for m, err := range read(ctx, a, after) {
 				var env events.Envelope
 				if err == nil {
-					env, err = events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
+					env, err = unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
 				}
 				if !yield(env, err) || err != nil {
 					return
@@ -95,7 +95,7 @@ func (l *Log) Last(ctx context.Context, a events.Aggregate) (events.Envelope, er
 	if err != nil {
 		return events.Envelope{}, err
 	}
-	return events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
+	return unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
 }
 
 // filter returns the subject of all events of an aggregate.

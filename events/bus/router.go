@@ -69,21 +69,26 @@ func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 	})
 	topic := eventPrefix + "*." + s.Kind + ".*." + s.Event
 	r.router.AddConsumerHandler(s.Name, topic, sub, func(m *wm.Message) error {
-		a, err := aggregate(m.Metadata.Get(metaSubject))
-		if err != nil {
-			return err
-		}
 		rev, err := strconv.ParseUint(m.Metadata.Get(metaSequence), 10, 64)
 		if err != nil {
 			return err
 		}
-		env, err := events.Unmarshal(a, events.Revision(rev), m.Metadata.Get, m.Payload)
-		if err != nil {
-			return err
+		env, err := unmarshal(m.Metadata.Get(metaSubject), events.Revision(rev), m.Metadata.Get, m.Payload)
+		if err == nil {
+			if u, ok := env.Event.(events.Unknown); ok {
+				err = fmt.Errorf("revision %d: this version does not know the event %s; a later one handles it", rev, u.Type)
+			}
+		}
+		if err != nil { // kept for whoever can read it, this worker after its upgrade perhaps
+			r.b.log.Error("an event is set aside for a while", fields(watermill.LogFields{"subscription": s.Name, "error": err.Error()})...)
+			return settle(m.Context(), events.RetryAfter(err, setAside))
 		}
 		return settle(m.Context(), h.Handle(m.Context(), env))
 	})
 }
+
+// setAside is when an event that cannot be handled is looked at again.
+const setAside = time.Minute
 
 // settle turns a handler's wish into what the delivery shall do.
 func settle(ctx context.Context, err error) error {
@@ -110,7 +115,10 @@ const (
 )
 
 // Commands sends commands.
-type Commands struct{ bus *cqrs.CommandBus }
+type Commands struct {
+	b   *Bus
+	bus *cqrs.CommandBus
+}
 
 // Commands returns the sending end of the commands.
 func (b *Bus) Commands() (*Commands, error) {
@@ -128,11 +136,15 @@ func (b *Bus) Commands() (*Commands, error) {
 			return commandPrefix + strings.Join([]string{to.Service, to.Pool, to.About.Project, to.Verb}, "."), nil
 		},
 	})
-	return &Commands{cb}, err
+	return &Commands{b, cb}, err
 }
 
-// Send returns when the command is stored. It does not wait for its effect.
+// Send returns when the command is stored. It does not wait for its effect. While the
+// log is damaged it returns a [*events.DamageError].
 func (c *Commands) Send(ctx context.Context, cmd events.Command, cause events.Cause) error {
+	if d := c.b.Damage(); d != nil {
+		return d // nobody could act on it
+	}
 	return c.bus.SendWithModifiedMessage(ctx, cmd, func(m *wm.Message) error {
 		m.Metadata.Set(metaAbout, cmd.CommandRoute().About.String())
 		m.Metadata.Set(metaActor, cause.Actor)

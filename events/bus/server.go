@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 )
 
 // ServerConfig says how to run the embedded server.
@@ -17,6 +18,7 @@ type ServerConfig struct {
 	Listen string // host:port for subscribers of other processes; empty: no port at all
 	User   string // with Password, required when Listen is set
 	Pass   string
+	Logger *zap.Logger // takes what the server says; nil: nothing
 }
 
 // Server is an embedded NATS server with JetStream. Every acknowledged write is
@@ -67,6 +69,9 @@ func (s *Server) start() error {
 	srv, err := server.NewServer(o)
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	if s.cfg.Logger != nil {
+		srv.SetLoggerV2(serverLog{s.cfg.Logger.Sugar()}, false, false, false)
 	}
 	go srv.Start() // returns by itself; Stop waits for the server's goroutines
 	if !srv.ReadyForConnections(readyTimeout) {

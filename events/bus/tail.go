@@ -59,7 +59,7 @@ func (t *Tail) follow(ctx context.Context) error {
 		return err
 	}
 	cc, err := c.Consume(func(m jetstream.Msg) {
-		a, err := aggregate(m.Subject())
+		a, _, err := parseSubject(m.Subject())
 		if err != nil {
 			return
 		}

@@ -52,6 +52,7 @@ type Backup struct {
 	Held         bool             `json:"held,omitempty"`
 	Verification *Verification    `json:"verification,omitempty"`
 	Restores     []Restore        `json:"restores,omitempty"` // oldest first, without dry runs; not in lists
+	Broken       events.Revision  `json:"broken,omitempty"`   // the newest of its events that cannot be decoded
 	Revision     events.Revision  `json:"revision"`           // of the newest event
 }
 
@@ -76,7 +77,8 @@ type Restore struct {
 	Plan      *events.RestorePlan   `json:"plan,omitempty"`   // of a dry run
 	KeptUntil time.Time             `json:"kept_until,omitzero"`
 	Undone    bool                  `json:"undone,omitempty"`
-	Revision  events.Revision       `json:"revision"` // of the newest event
+	Broken    events.Revision       `json:"broken,omitempty"` // the newest of its events that cannot be decoded
+	Revision  events.Revision       `json:"revision"`         // of the newest event
 }
 
 // GetRestore asks for one restore. If there is none the answer is
@@ -180,6 +182,7 @@ type Monitor struct {
 	Durations []Durations          `json:"durations"`
 	Success   map[string]time.Time `json:"success"` // the end of the last completed backup, by project
 	Damaged   map[string]int64     `json:"damaged"` // backups whose last verification failed, by project
+	Broken    int64                `json:"broken"`  // events that cannot be decoded
 	Restores  []Restored           `json:"restores"`
 	Revision  events.Revision      `json:"revision"`
 	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log

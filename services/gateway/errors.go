@@ -73,7 +73,9 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 		}
 	}
 	code, message := fault.CodeOf(err), fault.MessageOf(err)
-	if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
+	if damage, ok := errors.AsType[*events.DamageError](err); ok {
+		code, message = fault.Unavailable, "Nothing can be written: "+damage.Error()
+	} else if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
 		code, message = fault.Unavailable, "The event log is out of reach; try again"
 	}
 	if code == fault.Unavailable {

@@ -48,6 +48,7 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
+	Damage   func() *events.DamageError // what the log has lost; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
 
@@ -105,13 +106,13 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog)
+	metrics := newMetrics(g.b.Catalog, g.b.Damage)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)
 	g.app.Get("/metrics", metrics.handler())
 
-	api := g.app.Group("/api/v1", g.authenticate)
+	api := g.app.Group("/api/v1", g.authenticate, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
 	api.Get("/backups", read, g.list)
 	api.Post("/backups", write, g.create)
@@ -123,6 +124,16 @@ func (g *Gateway) routes() {
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
 	api.Post("/restores/:id/undo", write, g.undo)
+}
+
+// writable refuses what would write while the log is damaged.
+func (g *Gateway) writable(c *fiber.Ctx) error {
+	if c.Method() != fiber.MethodGet && c.Method() != fiber.MethodHead && g.b.Damage != nil {
+		if d := g.b.Damage(); d != nil {
+			return d
+		}
+	}
+	return c.Next()
 }
 
 // Run serves until ctx ends, then lets running requests end for a moment.

@@ -10,12 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
 
 // metrics answers /metrics: what the catalog knows, and what this process does.
 type metrics struct {
 	catalog  catalog.Reader
+	damage   func() *events.DamageError // nil: not known here
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 }
@@ -31,11 +33,13 @@ var (
 	descDamaged  = prometheus.NewDesc("holdfast_verification_failed", "Backups whose last verification failed.", []string{"project"}, nil)
 	descRestores = prometheus.NewDesc("holdfast_restores", "Restores into a project, without dry runs.", []string{"project", "status"}, nil)
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
+	descBroken   = prometheus.NewDesc("holdfast_log_broken_events", "Events of the log that cannot be decoded.", nil, nil)
+	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
-func newMetrics(r catalog.Reader) *metrics {
-	m := &metrics{catalog: r, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
+func newMetrics(r catalog.Reader, damage func() *events.DamageError) *metrics {
+	m := &metrics{catalog: r, damage: damage, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
 	m.registry.MustRegister(m, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -47,7 +51,7 @@ func (m *metrics) handler() fiber.Handler {
 
 // Describe implements prometheus.Collector.
 func (*metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descUp} {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLost, descUp} {
 		out <- d
 	}
 }
@@ -58,6 +62,13 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	defer cancel()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	if m.damage != nil {
+		lost := 0.0
+		if m.damage() != nil {
+			lost = 1
+		}
+		gauge(descLost, lost)
 	}
 	f, err := m.catalog.Figures(ctx, catalog.Figures{})
 	if err != nil {
@@ -77,6 +88,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(descQueue, float64(queued))
 	gauge(descLag, float64(f.Lag))
 	gauge(descRevision, float64(f.Revision))
+	gauge(descBroken, float64(f.Broken))
 	for project, n := range f.Damaged {
 		gauge(descDamaged, float64(n), project)
 	}

@@ -220,6 +220,9 @@ func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, kn
 // fold reads an aggregate, at least up to known.
 func fold[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, known events.Revision) (s S, err error) {
 	for env, err := range events.AtLeast(g.b.Log, a, known).Read(ctx, a, 0) {
+		if errors.Is(err, events.ErrBroken) {
+			return s, fault.Wrap(err, fault.Conflict, "The event log has an event about %s that cannot be read, so nothing can be decided about it; the log of holdfastd says which", a.ID)
+		}
 		if err != nil {
 			return s, err
 		}

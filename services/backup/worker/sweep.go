@@ -40,7 +40,7 @@ func (w *Worker) Sweep(ctx context.Context, feed events.Feed, remove bool) ([]Or
 	var all []Orphan
 	var errs []error
 	for _, name := range w.destinations() {
-		s := &sweep{w: w, store: w.cfg.Destinations[name], name: name, remove: remove, ids: map[string]seen{}, archives: map[string]bool{}, sidecars: map[string]bool{}}
+		s := newSweep(w, name, remove)
 		found, err := s.run(ctx, feed)
 		all = append(all, found...)
 		if err != nil {
@@ -82,6 +82,17 @@ type sweep struct {
 	sidecars map[string]bool // keys of archives beside which one is
 }
 
+func newSweep(w *Worker, name string, remove bool) *sweep {
+	return &sweep{w: w, store: w.cfg.Destinations[name], name: name, remove: remove, ids: map[string]seen{}, archives: map[string]bool{}, sidecars: map[string]bool{}}
+}
+
+// adoptable reports whether the key is that of an archive which is there with its
+// sidecar.
+func (s *sweep) adoptable(archive string) (backup.Object, bool) {
+	o, ok := backup.ParseKey(archive)
+	return o, ok && s.archives[archive] && s.sidecars[archive]
+}
+
 // seen is a backup that the log knows, and its newest event when the sweep began.
 type seen struct {
 	id       string
@@ -89,7 +100,7 @@ type seen struct {
 }
 
 func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err error) {
-	if err := s.list(ctx); err != nil {
+	if err := s.list(ctx, minAge); err != nil {
 		return nil, err
 	}
 	if len(s.ids) == 0 {
@@ -119,8 +130,9 @@ func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err 
 	return found, nil
 }
 
-// list notes what has a key that Holdfast makes.
-func (s *sweep) list(ctx context.Context) error {
+// list notes what has a key that Holdfast makes. What is younger than age is none to
+// decide on.
+func (s *sweep) list(ctx context.Context, age time.Duration) error {
 	for info, err := range s.store.List(ctx, "") {
 		if err != nil {
 			return err
@@ -132,7 +144,7 @@ func (s *sweep) list(ctx context.Context) error {
 		if s.archives[o.Archive] = s.archives[o.Archive] || !o.Sidecar; o.Sidecar {
 			s.sidecars[o.Archive] = true
 		}
-		if time.Since(info.ModTime) >= minAge {
+		if time.Since(info.ModTime) >= age {
 			s.objects = append(s.objects, info)
 			s.ids[o.Project+"/"+o.Short] = seen{}
 		}
@@ -162,7 +174,7 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 	if err != nil || end.Last == 0 {
 		return err
 	}
-	err = feed.Follow(ctx, 0, func(batch []events.Envelope) error {
+	note := func(batch []events.Envelope) error {
 		for _, env := range batch {
 			if env.Aggregate.Kind == events.KindBackup && backup.ValidID(env.Aggregate.ID) {
 				short := env.Aggregate.Project + "/" + backup.Short(env.Aggregate.ID)
@@ -175,11 +187,18 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 			return errEnd
 		}
 		return nil
-	})
-	if errors.Is(err, errEnd) {
-		return nil
 	}
-	return err
+	for after := events.Revision(0); ; {
+		err := feed.Follow(ctx, after, note)
+		lost, ok := errors.AsType[*events.DamageError](err)
+		if errors.Is(err, errEnd) || ok && lost.Last >= end.Last {
+			return nil
+		}
+		if !ok {
+			return err
+		}
+		after = lost.Last // what the log does not know is not touched
+	}
 }
 
 // state returns what the log says now of the backup of a key.

@@ -22,12 +22,18 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/logging"
 )
 
+// errAccepted says that a damaged log was accepted: the file follows it from now on.
+var errAccepted = errors.New("what the log has lost was accepted")
+
 // Projection is a [catalog.Reader] that follows a log. Goroutines may share it.
 type Projection struct {
 	path string
 	feed events.Feed
 	log  *zap.Logger
 	head atomic.Uint64 // last known end of the log
+
+	// damaged is told what the log has lost and reports whether that was accepted.
+	damaged func(context.Context, *events.DamageError) (bool, error)
 
 	mu      sync.Mutex
 	db      *sql.DB // nil while there is no file that fits the log
@@ -39,7 +45,16 @@ type Projection struct {
 // New returns a projection in the file path. It answers nothing until
 // [Projection.Run] has caught up.
 func New(path string, feed events.Feed, log *zap.Logger) *Projection {
-	return &Projection{path: path, feed: feed, log: log, changed: make(chan struct{})}
+	return &Projection{path: path, feed: feed, log: log, changed: make(chan struct{}), damaged: func(_ context.Context, d *events.DamageError) (bool, error) {
+		log.Error("the event log is damaged", zap.String("damage", d.Error()))
+		return true, nil
+	}}
+}
+
+// OnDamage lets f know what the log has lost. While f reports that it was not accepted,
+// a file that knows more than the log answers as it is. Call it before Run.
+func (p *Projection) OnDamage(f func(context.Context, *events.DamageError) (accepted bool, err error)) {
+	p.damaged = f
 }
 
 const retryWait = time.Second
@@ -79,7 +94,8 @@ func (p *Projection) follow(ctx context.Context) error {
 	}
 	p.head.Store(uint64(state.Last))
 	db, done, err := p.open(ctx, state)
-	if err != nil {
+	lost, old := errors.AsType[*events.DamageError](err)
+	if err != nil && !(old && db != nil) {
 		return err
 	}
 	hist, err := loadHistogram(ctx, db)
@@ -90,7 +106,10 @@ func (p *Projection) follow(ctx context.Context) error {
 	p.db, p.hist = db, hist
 	p.mu.Unlock()
 	p.advance(done)
-	return p.feed.Follow(ctx, done, func(batch []events.Envelope) error {
+	if old {
+		return p.wait(ctx, lost)
+	}
+	return p.read(ctx, done, func(batch []events.Envelope) error {
 		last := batch[len(batch)-1].Revision
 		ended, err := apply(ctx, db, batch)
 		if err != nil {
@@ -106,13 +125,53 @@ func (p *Projection) follow(ctx context.Context) error {
 	})
 }
 
-// open opens the file if it fits the log, else builds a new one.
+// wait answers from an old file until what the log has lost is accepted.
+func (p *Projection) wait(ctx context.Context, lost *events.DamageError) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryWait):
+		}
+		if accepted, err := p.damaged(ctx, lost); accepted && err == nil {
+			return errAccepted
+		}
+	}
+}
+
+// read follows the log, past what it has lost as well.
+func (p *Projection) read(ctx context.Context, after events.Revision, f func([]events.Envelope) error) error {
+	for {
+		err := p.feed.Follow(ctx, after, f)
+		lost, ok := errors.AsType[*events.DamageError](err)
+		if !ok {
+			return err
+		}
+		if _, err := p.damaged(ctx, lost); err != nil {
+			return err
+		}
+		after = lost.Last
+	}
+}
+
+// open opens the file if it fits the log, else builds a new one. A file that knows more
+// than the log comes with a [*events.DamageError], unless that was accepted.
 func (p *Projection) open(ctx context.Context, state events.LogState) (*sql.DB, events.Revision, error) {
 	db, err := openFile(ctx, p.path)
 	if err == nil {
-		done, fits, err := checkpoint(ctx, db, state)
-		if err == nil && fits {
-			return db, done, nil
+		known, err := checkpoint(ctx, db)
+		if err == nil {
+			accepted, err := p.compare(ctx, known, state)
+			lost, old := errors.AsType[*events.DamageError](err)
+			switch {
+			case err != nil && !old:
+				return nil, 0, errors.Join(err, db.Close())
+			case known.current && (!old || !accepted):
+				return db, known.Last, err
+			}
+			if old {
+				p.log.Warn("the catalog is built anew from a log that has lost something", zap.String("lost", lost.Loss()))
+			}
 		}
 		if err := db.Close(); err != nil {
 			return nil, 0, err
@@ -126,6 +185,46 @@ func (p *Projection) open(ctx context.Context, state events.LogState) (*sql.DB, 
 		p.log.Info("catalog rebuilt", logging.Revision(uint64(done)), logging.Duration(time.Since(begin)))
 	}
 	return db, done, err
+}
+
+// compareWait is how long the log may take to show the event of a checkpoint.
+const compareWait = 5 * time.Second
+
+// compare returns a [*events.DamageError] when the log is not the one that a file was
+// built from, and whether that was accepted.
+func (p *Projection) compare(ctx context.Context, known place, state events.LogState) (accepted bool, err error) {
+	lost := lostSince(known.LogState, state)
+	if lost == nil && known.event != "" {
+		if lost, err = p.compareEvent(ctx, known); err != nil {
+			return false, err
+		}
+	}
+	if lost == nil {
+		return false, nil
+	}
+	if accepted, err = p.damaged(ctx, lost); err != nil {
+		return false, err
+	}
+	return accepted, lost
+}
+
+// compareEvent looks whether the log still has the event of a checkpoint: another one
+// may stand there after a loss.
+func (p *Projection) compareEvent(ctx context.Context, known place) (*events.DamageError, error) {
+	ctx, cancel := context.WithTimeout(ctx, compareWait)
+	defer cancel()
+	id := ""
+	err := p.feed.Follow(ctx, known.Last-1, func(batch []events.Envelope) error {
+		id = batch[0].ID
+		return errCaughtUp
+	})
+	if _, gone := errors.AsType[*events.DamageError](err); !gone && !errors.Is(err, errCaughtUp) {
+		return nil, fmt.Errorf("event %d of the log: %w", known.Last, err)
+	}
+	if id == known.event {
+		return nil, nil //nolint:nilnil // nothing is lost
+	}
+	return &events.DamageError{Gap: events.Gap{First: known.Last, Last: known.Last}, Replaced: known.Identity}, nil
 }
 
 // rebuild reads the log into a new file, makes its indexes last, and puts it in
@@ -163,7 +262,7 @@ func (p *Projection) fill(ctx context.Context, db *sql.DB, state events.LogState
 		return 0, err
 	}
 	var done events.Revision
-	err := p.feed.Follow(ctx, 0, func(batch []events.Envelope) error {
+	err := p.read(ctx, 0, func(batch []events.Envelope) error {
 		done = batch[len(batch)-1].Revision
 		if _, err := apply(ctx, db, batch); err != nil {
 			return err

@@ -225,6 +225,9 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 		byProject(ctx, db, "SELECT project, at FROM success", func(project string, at int64) { m.Success[project] = time.Unix(0, at).UTC() })); err != nil {
 		return m, err
 	}
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM broken").Scan(&m.Broken); err != nil {
+		return m, err
+	}
 	if m.Restores, err = countRestores(ctx, db); err != nil {
 		return m, err
 	}
