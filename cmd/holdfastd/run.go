@@ -186,7 +186,7 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 	if err != nil {
 		return serve.Service{}, err
 	}
-	reader, tail := catalog.Client{Ask: b.Ask}, b.NewTail()
+	reader, tail := catalog.Client{Ask: b.AskSoon}, b.NewTail()
 	gc.Checks = []gateway.Check{
 		{Name: "event log", Do: b.Ready},
 		{Name: "catalog", Do: func(ctx context.Context) error {
@@ -194,8 +194,11 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 			return err
 		}},
 	}
+	if c.NATS.URL == "" {
+		gc.Checks = append(gc.Checks, gateway.Check{Name: "disk", Do: func(context.Context) error { return diskOfLog(c) }})
+	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage,
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health,
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
 			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
 			return data, err

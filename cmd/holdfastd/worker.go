@@ -125,6 +125,15 @@ func room(c config.Config) error {
 	return nil
 }
 
+// diskOfLog says that the disk of the embedded log is about to be full, or is.
+func diskOfLog(c config.Config) error {
+	free, err := local.Free(c.DataDir)
+	if err == nil && free < int64(c.MinFree) {
+		err = fmt.Errorf("%d MiB free in data_dir, min_free is %d MiB: make room, or the event log takes no writes", free>>20, int64(c.MinFree)>>20)
+	}
+	return err
+}
+
 // projectOf finds the parts of a project. What is named one by one takes the
 // place of what `supabase:` finds.
 func projectOf(p config.Project, lockTimeout time.Duration) (project.Project, error) {

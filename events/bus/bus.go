@@ -39,13 +39,19 @@ type Bus struct {
 	replicas int
 	log      *zap.Logger
 	unstored atomic.Int64
+	away     atomic.Bool // the server is; the connection's own status cannot be asked while it is made again
 	damage   atomic.Pointer[events.DamageError]
 
 	unpublished atomic.Bool // other processes do not know the damage yet
 
-	mu    sync.Mutex
-	known events.LogState // what the log was when it was last whole; zero if not known
+	suspects suspects
+
+	mu       sync.Mutex
+	known    events.LogState    // what the log was when it was last whole; zero if not known
+	troubles map[string]trouble // what does not work now
 }
+
+const pingInterval = 5 * time.Second
 
 // Streams.
 const (
@@ -62,10 +68,18 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	b := &Bus{replicas: max(1, cfg.Replicas), log: cfg.Logger, troubles: map[string]trouble{}}
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { cfg.Logger.Warn("nats disconnected", zap.Error(err)) }),
-		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("nats reconnected") }),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(1), // a server that hangs is left after twice the interval
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.away.Store(true)
+			cfg.Logger.Warn("nats disconnected", zap.Error(err))
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			b.away.Store(false)
+			cfg.Logger.Info("nats reconnected")
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Warn("nats", zap.Error(err)) }),
 	}
 	if srv != nil {
@@ -92,7 +106,7 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
-	b := &Bus{nc: nc, js: js, replicas: max(1, cfg.Replicas), log: cfg.Logger}
+	b.nc, b.js = nc, js
 	if err := b.provision(ctx); err != nil {
 		nc.Close()
 		return nil, err
@@ -102,27 +116,6 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 
 // Close ends the connection. Stop what uses the bus first.
 func (b *Bus) Close() { b.nc.Close() }
-
-// Ready returns an error that says why the event log is out of reach, or damaged, if
-// it is.
-func (b *Bus) Ready(ctx context.Context) error {
-	if s := b.nc.Status(); s != nats.CONNECTED {
-		return fmt.Errorf("NATS is %s", s)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	_, err := b.js.Stream(ctx, streamEvents)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("the stream %s is gone from the NATS server: bring its data back from a copy, or restart holdfastd, which begins a new one", streamEvents)
-	}
-	if err != nil {
-		return fmt.Errorf("event log: %w", err)
-	}
-	if d := b.Damage(); d != nil {
-		return d
-	}
-	return nil
-}
 
 // Unstored returns how many tries to store something the server has left without
 // a good answer since the last call. An embedded server that has once met a full

@@ -217,9 +217,13 @@ func (b *Bus) Accept(ctx context.Context, reason string) (*events.DamageError, e
 
 const examineEvery = 5 * time.Second
 
-// Watch examines the log every few seconds until ctx ends.
+// Watch examines the log every few seconds until ctx ends, and tries whether the server
+// stores something again after it did not.
 func (b *Bus) Watch(ctx context.Context) error {
 	for sleep(ctx, examineEvery) {
+		if b.troubled(troubleStore) {
+			b.probe(ctx)
+		}
 		if err := b.Examine(ctx); err != nil && ctx.Err() == nil {
 			b.log.Debug("the event log could not be examined", zap.Error(err)) // Ready says so
 		}

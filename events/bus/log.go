@@ -91,6 +91,7 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	ack, err := l.b.js.PublishMsg(pctx, m, jetstream.WithMsgID(env.ID), jetstream.WithRetryAttempts(0),
 		jetstream.WithExpectLastSequenceForSubject(uint64(expected), filter(env.Aggregate)))
 	if err == nil {
+		l.b.stored(nil)
 		// The id is new with each Append, so a duplicate can only be our own
 		// earlier try, which lies above what we expected.
 		if events.Revision(ack.Sequence) > expected {
@@ -100,7 +101,9 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) || api.ErrorCode != wrongLastSequence && api.ErrorCode != wrongLastSequenceConstant {
-		l.b.unstored.Add(1)
+		if ctx.Err() == nil {
+			l.b.stored(err)
+		}
 		return 0, err
 	}
 	// Somebody wrote after expected. Was it an earlier try of ours, whose

@@ -127,6 +127,9 @@ func (l *Log) leader(ctx context.Context, r leaderRequest) (*jetstream.RawStream
 	if err != nil {
 		return nil, err
 	}
+	if err := l.b.connected(ctx); err != nil {
+		return nil, err
+	}
 	for try := 1; ; try++ {
 		var m *jetstream.RawStreamMsg
 		m, err = l.askLeader(ctx, data)

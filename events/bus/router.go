@@ -58,7 +58,7 @@ type EventSubscription struct {
 // When ctx of Run ends, the context of h ends at once.
 func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 	sub := NewSubscriber(r.b.js, SubscriberConfig{
-		Stream: streamEvents, Slots: s.Slots, Logger: watermillLog{r.b.log},
+		Stream: streamEvents, Slots: s.Slots, Logger: watermillLog{r.b.log}, Resume: true, State: r.b.consumerState,
 		Consumer: func(topic string) jetstream.ConsumerConfig {
 			return jetstream.ConsumerConfig{
 				Durable: s.Name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait,
@@ -89,6 +89,9 @@ func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 
 // setAside is when an event that cannot be handled is looked at again.
 const setAside = time.Minute
+
+// consumerState takes note of whether a consumer can be used.
+func (b *Bus) consumerState(consumer string, err error) { b.note("consumer "+consumer, err) }
 
 // settle turns a handler's wish into what the delivery shall do.
 func settle(ctx context.Context, err error) error {
@@ -176,7 +179,7 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 		GenerateSubscribeTopic: func(cqrs.CommandProcessorGenerateSubscribeTopicParams) (string, error) { return topic, nil },
 		SubscriberConstructor: func(cqrs.CommandProcessorSubscriberConstructorParams) (wm.Subscriber, error) {
 			return NewSubscriber(r.b.js, SubscriberConfig{
-				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: watermillLog{r.b.log},
+				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: watermillLog{r.b.log}, State: r.b.consumerState,
 				Consumer: func(topic string) jetstream.ConsumerConfig {
 					return jetstream.ConsumerConfig{
 						Durable: name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,
@@ -218,6 +221,9 @@ func (r *Router) rejectPoison(next wm.HandlerFunc) wm.HandlerFunc {
 		if err == nil {
 			return out, nil
 		}
+		if errors.Is(err, events.ErrBroken) {
+			err = fault.Wrap(err, fault.Conflict, "the event log has an event about this that cannot be read")
+		}
 		if !fault.Permanent(err) {
 			d := deliveryOf(m.Context())
 			if fault.CodeOf(err) != fault.Internal || errors.Is(err, context.Canceled) || errors.Is(err, events.ErrUnavailable) || d.count < maxDeliveries {
@@ -227,7 +233,7 @@ func (r *Router) rejectPoison(next wm.HandlerFunc) wm.HandlerFunc {
 		}
 		about, aerr := events.ParseAggregate(m.Metadata.Get(metaAbout))
 		if aerr == nil && r.reject != nil {
-			if rerr := r.reject(m.Context(), about, causeOf(m), err); rerr != nil {
+			if rerr := r.reject(m.Context(), about, causeOf(m), err); rerr != nil && !errors.Is(rerr, events.ErrBroken) {
 				return out, rerr
 			}
 		}

@@ -49,6 +49,7 @@ type Backend struct {
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	Damage   func() *events.DamageError // what the log has lost; may be nil
+	Health   func() error               // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
 

@@ -168,6 +168,19 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	})
 }
 
+// A request that waits bears it for a moment that the log cannot be used.
+const (
+	sickLimit = 3 * time.Second
+	sickLook  = 500 * time.Millisecond
+)
+
+func (g *Gateway) health() error {
+	if g.b.Health == nil {
+		return nil
+	}
+	return g.b.Health()
+}
+
 // look is how often a waiting request looks by itself, should the log's tail have
 // missed something.
 const look = 2 * time.Second
@@ -176,10 +189,27 @@ const look = 2 * time.Second
 // enough, or limit has passed.
 func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, known events.Revision, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
 	deadline := time.After(limit)
+	var sick time.Time // since when the log cannot be used
 	for {
 		state, err := fold[S](ctx, g, a, known)
-		if err != nil {
+		if err == nil {
+			err = g.health()
+		}
+		switch {
+		case err == nil:
+			sick = time.Time{}
+		case !errors.Is(err, events.ErrUnavailable) || !sick.IsZero() && time.Since(sick) > sickLimit:
 			return state, err
+		case sick.IsZero():
+			sick = time.Now()
+		}
+		if err != nil {
+			select {
+			case <-time.After(sickLook):
+				continue
+			case <-deadline:
+				return state, err
+			}
 		}
 		if done, err := over(state); done || err != nil {
 			return state, err

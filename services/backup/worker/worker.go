@@ -87,6 +87,13 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	if req.Under != "" { // the slot is its restore's
 		return w.next(ctx, log, a, cause, l)
 	}
+	state, err := read(ctx, log, a)
+	if err != nil {
+		return err
+	}
+	if state.Terminal() { // an old request, or the slot was not given back
+		return w.release(ctx, a, cause, 0)
+	}
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
 		if fault.CodeOf(err) == fault.Conflict {

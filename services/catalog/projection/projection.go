@@ -291,7 +291,7 @@ func (p *Projection) advance(done events.Revision) {
 }
 
 // waitLimit is how long a question waits for its minimum revision.
-const waitLimit = 10 * time.Second
+const waitLimit = 2 * time.Second
 
 // at returns the file once it knows revision minimum.
 func (p *Projection) at(ctx context.Context, minimum events.Revision) (*sql.DB, error) {
@@ -307,9 +307,17 @@ func (p *Projection) at(ctx context.Context, minimum events.Revision) (*sql.DB, 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fault.Errorf(fault.Unavailable, "The catalog is at revision %d and not yet at %d; try again", done, minimum)
+			return nil, fault.Errorf(fault.Unavailable, "%s; try again", p.why(db == nil, done, minimum))
 		}
 	}
+}
+
+// why says for people why a question cannot be answered yet.
+func (p *Projection) why(building bool, done, minimum events.Revision) string {
+	if building {
+		return "The catalog is being built from the event log"
+	}
+	return fmt.Sprintf("The catalog is %d events behind what it was asked about", minimum-done)
 }
 
 // Ready returns why the catalog cannot answer, if it cannot.

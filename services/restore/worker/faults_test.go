@@ -1,12 +1,18 @@
 package worker_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/events/eventstest"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/restore"
+	"github.com/holdfast-dev/holdfast/services/restore/worker"
 )
 
 // TestFaultyLog gives the worker a request, an undo and an end of the time that old
@@ -66,5 +72,51 @@ func TestUnreadableBackup(t *testing.T) {
 				t.Errorf("recorded %+v, %v", last, err)
 			}
 		})
+	}
+}
+
+// TestNeighboursAway lets the archive's worker be out of reach for a while, and the log
+// lose an acknowledgement and fail: no attempt is spent on it.
+func TestNeighboursAway(t *testing.T) {
+	var b *bench
+	away := 0
+	b = newBench(t, func(c *worker.Config) {
+		fetch := c.Fetch
+		c.Patience = time.Minute
+		c.Fetch = func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
+			if away++; away <= 3 {
+				return nil, fault.Errorf(fault.Unavailable, "No worker of the pool default is running; start one, or try again")
+			}
+			return fetch(ctx, pool, q)
+		}
+	})
+	b.seen = func(e events.Event) {
+		if e, ok := e.(events.RestoreStageCompleted); ok && e.Stage == restore.Built {
+			b.reads.LoseAcks(1)
+			b.reads.SetFor(eventstest.TimesOut, 1)
+		}
+	}
+	if err := b.w.Handle(t.Context(), b.request()); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.state(); s.Completed == nil || s.Attempt != 1 {
+		t.Errorf("state %+v", s)
+	}
+	b.is("after the restore", "backed up")
+}
+
+// TestPatienceEnds lets the archive's worker be away for good.
+func TestPatienceEnds(t *testing.T) {
+	b := newBench(t, func(c *worker.Config) {
+		c.Fetch = func(context.Context, string, backup.ArchiveRead) ([]byte, error) {
+			return nil, fault.Errorf(fault.Unavailable, "No worker of the pool default is running; start one, or try again")
+		}
+	})
+	env := b.request()
+	for range restore.MaxAttempts {
+		_ = b.w.Handle(t.Context(), env)
+	}
+	if s := b.state(); s.Failed == nil || s.Failed.State != restore.Unchanged || !strings.Contains(s.Failed.Message, "No worker of the pool default is running") {
+		t.Errorf("failed %+v", s.Failed)
 	}
 }

@@ -34,13 +34,21 @@ func archived(ctx context.Context, log events.Log, id, project string) (s backup
 // open opens the archive and reads its manifest.
 func (at *attempt) open(ctx context.Context) error {
 	req := at.state.Request
-	b, err := archived(ctx, at.w.log, req.Backup, req.BackupProject)
+	var b backup.State
+	err := at.patiently(ctx, "the event log", func() (err error) {
+		b, err = archived(ctx, at.w.log, req.Backup, req.BackupProject)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	c := b.Completed
-	src := newSource(c.Size, func(offset, n int64) ([]byte, error) {
-		return at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
+	src := newSource(c.Size, func(offset, n int64) (data []byte, err error) {
+		err = at.patiently(ctx, "the archive", func() error {
+			data, err = at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
+			return err
+		})
+		return data, err
 	})
 	at.source = src
 	at.pulse.source.Store(src)
@@ -184,11 +192,15 @@ func (at *attempt) safety(ctx context.Context) error {
 	if parts := at.state.Request.Parts; len(parts) == 1 {
 		c.Type = parts[0]
 	}
-	if err := at.w.cfg.Send(ctx, c, at.cause); err != nil {
+	if err := at.patiently(ctx, "the event log", func() error { return at.w.cfg.Send(ctx, c, at.cause) }); err != nil {
 		return err
 	}
 	for {
-		s, err := at.backupState(ctx, c.ID)
+		var s backup.State
+		err := at.patiently(ctx, "the event log", func() (err error) {
+			s, err = at.backupState(ctx, c.ID)
+			return err
+		})
 		switch {
 		case err != nil:
 			return err

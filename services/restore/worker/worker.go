@@ -34,6 +34,9 @@ type Config struct {
 	KeepOld    time.Duration  // how long what was replaced is kept
 
 	StallTimeout time.Duration // a restore in which nothing moves for so long fails, as long as nothing in use was touched
+	// Patience is how long a worker of an archive, its destination or the log may be out
+	// of reach before an attempt fails.
+	Patience time.Duration
 	// Fetch reads a range of an archive that workers of a pool can reach.
 	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	// Send sends a command: for the backup of what is replaced.
