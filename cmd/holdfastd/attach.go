@@ -21,7 +21,9 @@ func socketPath(c config.Config) string { return filepath.Join(c.DataDir, "holdf
 // it starts for itself. The caller must call detach.
 func attach(ctx context.Context, c config.Config) (b *bus.Bus, detach func(), err error) {
 	if c.NATS.URL == "" && answers(ctx, socketPath(c)) {
-		b, err = bus.Connect(ctx, nil, bus.Config{Socket: socketPath(c), User: c.NATS.User, Password: c.NATS.Password, Name: "holdfastd command"})
+		wait, cancel := context.WithTimeout(ctx, connectWait)
+		defer cancel()
+		b, err = bus.Connect(wait, nil, bus.Config{Socket: socketPath(c), User: c.NATS.User, Password: c.NATS.Password, Name: "holdfastd command"})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -35,7 +37,7 @@ func attach(ctx context.Context, c config.Config) (b *bus.Bus, detach func(), er
 	if err != nil {
 		return nil, nil, err
 	}
-	srv, b, err := connect(ctx, c, zap.NewNop())
+	srv, b, err := connect(ctx, c, zap.NewNop(), connectWait)
 	if err != nil {
 		unlock()
 		return nil, nil, err

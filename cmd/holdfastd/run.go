@@ -27,8 +27,9 @@ import (
 // grace is how long the services may take to stop.
 const grace = 30 * time.Second
 
-// connectWait is how long to wait for a cluster that elects its leader.
-const connectWait = time.Minute
+// connectWait is how long a command waits for a server, or for a cluster that elects its
+// leader.
+const connectWait = 15 * time.Second
 
 // run runs the services of c until ctx ends.
 func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer) error {
@@ -43,7 +44,7 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 		return err
 	}
 	defer unlock()
-	srv, b, err := connect(ctx, c, log)
+	srv, b, err := connect(ctx, c, log, 0)
 	if err != nil {
 		return err
 	}
@@ -91,8 +92,9 @@ func examine(ctx context.Context, c config.Config, b *bus.Bus) error {
 	return b.Examine(ctx)
 }
 
-// connect starts the embedded server, unless the configuration names another.
-func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Server, b *bus.Bus, err error) {
+// connect starts the embedded server, unless the configuration names another, for which
+// it waits; 0 is as long as ctx lasts.
+func connect(ctx context.Context, c config.Config, log *zap.Logger, wait time.Duration) (srv *bus.Server, b *bus.Bus, err error) {
 	if c.NATS.URL == "" {
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			return nil, nil, fmt.Errorf("data_dir: %w", err)
@@ -102,8 +104,11 @@ func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Se
 			return nil, nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectWait)
-	defer cancel()
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
 	b, err = bus.Connect(ctx, srv, bus.Config{
 		URL: c.NATS.URL, Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas,
 		Name: "holdfastd", Logger: log.With(logging.Service("bus")),

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -62,8 +61,9 @@ const (
 )
 
 // Connect connects to srv, or to cfg.URL if srv is nil, and creates what is
-// missing of the streams. It waits for a cluster that is still electing until
-// ctx ends. The caller must call [Bus.Close].
+// missing of the streams. It waits for a server that is not there yet, and for a
+// cluster that is still electing, until ctx ends, and logs what it waits for. The
+// caller must call [Bus.Close].
 func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -97,9 +97,9 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 			opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
 		}
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := b.dial(ctx, cfg.URL, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
+		return nil, err
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -122,48 +122,6 @@ func (b *Bus) Close() { b.nc.Close() }
 // disk refuses a stream's writes until it is restarted, and says so in no other
 // way.
 func (b *Bus) Unstored() int64 { return b.unstored.Swap(0) }
-
-func (b *Bus) provision(ctx context.Context) error {
-	const day = 24 * time.Hour
-	for _, c := range []jetstream.StreamConfig{
-		{
-			Name: streamEvents, Subjects: []string{"holdfast.evt.*.*.*.*"}, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
-			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
-		},
-		{
-			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
-			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
-		},
-		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
-		{
-			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,
-			MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
-		},
-	} {
-		c.Replicas = b.replicas
-		if err := b.createStream(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// createStream tries until a cluster has elected its leader.
-func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error {
-	for {
-		tctx, cancel := context.WithTimeout(ctx, 2*time.Second) // without a leader there is no answer at all
-		_, err := b.js.CreateStream(tctx, c)
-		cancel()
-		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil // the replicas or limits may have been tuned by the operator
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("create stream %s: %w", c.Name, err)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
 
 // watermillLog writes what Watermill says into zap. Its Info is chatter.
 type watermillLog struct{ l *zap.Logger }
