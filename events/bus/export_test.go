@@ -54,3 +54,6 @@ func Publish(tb testing.TB, b *Bus, subject, typ, data string) {
 		tb.Error(err)
 	}
 }
+
+// ServerName returns which server the bus is connected to.
+func ServerName(b *Bus) string { return b.nc.ConnectedServerName() }
