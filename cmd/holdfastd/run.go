@@ -204,10 +204,10 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
 		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health,
-		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
-			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
-			return data, err
+		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
+			return readArchive(ctx, b, pool, q)
 		},
+		Alive: func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) },
 		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
 			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
 			return url, err

@@ -21,6 +21,9 @@ const queryPrefix = "holdfast.q."
 // far away are the slowest.
 const queryTimeout = 60 * time.Second
 
+// ErrNobody is wrapped by the error of [Bus.Ask] when nobody answers a subject.
+var ErrNobody = errors.New("bus: nobody answers")
+
 // maxQueries bounds what one endpoint answers at a time.
 const maxQueries = 64
 
@@ -114,10 +117,12 @@ func unanswered(err error, subject string) error {
 	if rest, ok := strings.CutPrefix(subject, "archive."); ok {
 		pool, _, _ := strings.Cut(rest, ".")
 		who = "worker of the pool " + pool
+	} else if rest, ok := strings.CutPrefix(subject, "pool."); ok {
+		who = "worker of the pool " + strings.TrimSuffix(rest, ".alive")
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return fault.Wrap(err, fault.Unavailable, "No %s is running; start one, or try again", who)
+		return fault.Wrap(ErrNobody, fault.Unavailable, "No %s is running; start one, or try again", who)
 	case errors.Is(err, events.ErrUnavailable):
 		return fault.Wrap(err, fault.Unavailable, "The NATS server is out of reach; try again")
 	}

@@ -46,6 +46,8 @@ func Start(s State, worker, token string) (events.Event, error) {
 		return nil, events.ErrBehind
 	case s.Terminal():
 		return nil, events.ErrNoChange
+	case s.Cancel:
+		return events.BackupCancelled{Attempt: s.Attempt}, nil
 	case s.Attempt >= MaxAttempts:
 		return events.BackupFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, Final: true,
@@ -53,6 +55,27 @@ func Start(s State, worker, token string) (events.Event, error) {
 		}, nil
 	}
 	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker, Token: token}, nil
+}
+
+// RequestCancel decides on a [Cancel]. When it was asked for already it changes nothing.
+func RequestCancel(s State) (events.Event, error) {
+	switch {
+	case !s.Exists() || s.Deleted:
+		return nil, fault.Errorf(fault.BackupNotFound, "Backup not found")
+	case s.Terminal():
+		return nil, fault.Errorf(fault.Conflict, "The backup has ended already")
+	case s.Cancel:
+		return nil, events.ErrNoChange
+	}
+	return events.BackupCancelRequested{}, nil
+}
+
+// EndCancel decides that a backup which was asked to stop has stopped.
+func EndCancel(s State) (events.Event, error) {
+	if !s.Cancel || s.Terminal() {
+		return nil, events.ErrNoChange
+	}
+	return events.BackupCancelled{Attempt: s.Attempt}, nil
 }
 
 // Complete decides on the good end of an attempt. When the log has that end already,
@@ -102,7 +125,7 @@ func Deletable(s State) error {
 	case !s.Exists() || s.Deleted:
 		return fault.Errorf(fault.BackupNotFound, "Backup not found")
 	case !s.Terminal():
-		return fault.Errorf(fault.Conflict, "The backup is still running; it can be deleted when it has ended")
+		return fault.Errorf(fault.Conflict, "The backup is still running; it can be deleted when it has ended, or was cancelled")
 	case s.Held:
 		return fault.Errorf(fault.Conflict, "The backup is held; release it before you delete it")
 	}

@@ -21,6 +21,7 @@ type State struct {
 	Rejected  *events.BackupRejected
 	Verified  events.Revision // of the newest look at the archive; 0 if there was none
 	Held      bool
+	Cancel    bool // somebody wants it to stop
 	Deleting  bool
 	Deleted   bool
 	Undeleted *events.BackupDeleteFailed // the newest attempt to delete failed
@@ -70,6 +71,8 @@ func (s State) Apply(env events.Envelope) State {
 		if e.Final {
 			s.Failed, s.Ended = &e, env.Time
 		}
+	case events.BackupCancelRequested:
+		s.Cancel = true
 	case events.BackupCancelled:
 		s.Running, s.Ended = false, env.Time
 		s.Failed = &events.BackupFailed{Attempt: e.Attempt, Message: "Cancelled", Final: true}

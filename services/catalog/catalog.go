@@ -184,8 +184,16 @@ type Monitor struct {
 	Damaged   map[string]int64     `json:"damaged"` // backups whose last verification failed, by project
 	Broken    int64                `json:"broken"`  // events that cannot be decoded
 	Restores  []Restored           `json:"restores"`
+	Work      []PoolWork           `json:"work"` // of the pools that have some
 	Revision  events.Revision      `json:"revision"`
 	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log
+}
+
+// PoolWork counts the backups that a pool has to make.
+type PoolWork struct {
+	Pool    string `json:"pool"`
+	Pending int64  `json:"pending"`
+	Running int64  `json:"running"`
 }
 
 // Group counts the backups that are alike.

@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -48,8 +49,9 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
-	Damage   func() *events.DamageError // what the log has lost; may be nil
-	Health   func() error               // what keeps the log from being used just now; may be nil
+	Damage   func() *events.DamageError                  // what the log has lost; may be nil
+	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
+	Health   func() error                                // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
 
@@ -62,6 +64,7 @@ type Gateway struct {
 	waiting   chan struct{} // one for each request that waits
 	downloads chan struct{} // one for each download
 	keys      map[string]Key
+	pools     pools
 }
 
 // Limits of what goes on at the same time, since a client that has gone away is
@@ -80,6 +83,7 @@ const (
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads), keys: map[string]Key{},
+		pools: pools{without: map[string]time.Time{}},
 	}
 	for _, k := range cfg.Keys {
 		g.keys[k.Hash] = k
@@ -107,7 +111,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.b.Damage)
+	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)
@@ -121,6 +125,7 @@ func (g *Gateway) routes() {
 	api.Delete("/backups/:id", write, g.delete)
 	api.Get("/backups/:id/download", read, g.download)
 	api.Post("/backups/:id/verify", write, g.verify)
+	api.Post("/backups/:id/cancel", write, g.cancel)
 	api.Get("/projects", read, g.projects)
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
@@ -139,6 +144,11 @@ func (g *Gateway) writable(c *fiber.Ctx) error {
 
 // Run serves until ctx ends, then lets running requests end for a moment.
 func (g *Gateway) Run(ctx context.Context) error {
+	wctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { g.watchPools(wctx) })
+	defer watching.Wait()
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- g.app.Listener(g.listener) }()
 	select {
@@ -164,5 +174,9 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
 		}
 	}
-	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks})
+	answer := fiber.Map{"ready": status == fiber.StatusOK, "checks": checks}
+	if w := g.pools.warnings(); w != nil {
+		answer["warnings"] = w
+	}
+	return c.Status(status).JSON(answer)
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,6 +45,9 @@ type server struct {
 	base    string
 	archive []byte
 	reads   atomic.Int64 // queries for ranges
+	dead    sync.Map     // pools without a worker
+	// pool whose worker was asked to cancel
+	cancelledBy atomic.Value
 	// work does what the worker does with a request.
 	work func(backup.Create) error
 }
@@ -69,7 +73,10 @@ func start(t *testing.T) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read})
+	}, Archive: s.read, Alive: func(_ context.Context, pool string) bool {
+		_, dead := s.dead.Load(pool)
+		return !dead
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +128,10 @@ func (s *server) send(_ context.Context, c events.Command, _ events.Cause) error
 	switch c := c.(type) {
 	case backup.Create:
 		return s.work(c)
+	case backup.Cancel:
+		s.cancelledBy.Store(c.Pool)
+		s.append(c.CommandRoute().About, events.BackupCancelRequested{})
+		s.append(c.CommandRoute().About, events.BackupCancelled{})
 	case backup.Delete:
 		s.append(c.CommandRoute().About, events.BackupDeleteRequested{})
 		s.append(c.CommandRoute().About, events.BackupDeleted{})

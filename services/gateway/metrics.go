@@ -18,6 +18,7 @@ import (
 type metrics struct {
 	catalog  catalog.Reader
 	damage   func() *events.DamageError // nil: not known here
+	workers  func() map[string]bool     // whether a pool has a worker
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 }
@@ -35,11 +36,12 @@ var (
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
 	descBroken   = prometheus.NewDesc("holdfast_log_broken_events", "Events of the log that cannot be decoded.", nil, nil)
 	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
+	descWorkers  = prometheus.NewDesc("holdfast_pool_has_worker", "Whether a pool that has projects or backups to make has a worker.", []string{"pool"}, nil)
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
-func newMetrics(r catalog.Reader, damage func() *events.DamageError) *metrics {
-	m := &metrics{catalog: r, damage: damage, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
+func newMetrics(r catalog.Reader, damage func() *events.DamageError, workers func() map[string]bool) *metrics {
+	m := &metrics{catalog: r, damage: damage, workers: workers, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
 	m.registry.MustRegister(m, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -51,7 +53,7 @@ func (m *metrics) handler() fiber.Handler {
 
 // Describe implements prometheus.Collector.
 func (*metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLost, descUp} {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLost, descWorkers, descUp} {
 		out <- d
 	}
 }
@@ -69,6 +71,13 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			lost = 1
 		}
 		gauge(descLost, lost)
+	}
+	for pool, has := range m.workers() {
+		n := 0.0
+		if has {
+			n = 1
+		}
+		gauge(descWorkers, n, pool)
 	}
 	f, err := m.catalog.Figures(ctx, catalog.Figures{})
 	if err != nil {

@@ -150,7 +150,7 @@ func (g *Gateway) get(c *fiber.Ctx) error {
 		return err
 	}
 	v := g.withProgress(c.UserContext(), view(b))
-	v.RestoreHistory = history(b.Restores)
+	v.RestoreHistory, v.WaitsFor = history(b.Restores), g.waitsFor(b)
 	return c.JSON(v)
 }
 

@@ -73,7 +73,8 @@ type extras struct {
 	Held         bool              `json:"held"`
 	Verification *verificationView `json:"verification,omitempty"`
 	Revision     events.Revision   `json:"revision"`
-	Damaged      string            `json:"damaged,omitempty"` // why what is shown may not be all
+	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
+	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
 }
 
 // damaged says what an event that cannot be decoded means, or nothing.

@@ -52,6 +52,10 @@ func (at *attempt) run(ctx context.Context) error {
 			return err // the archive stays, since the log may know it
 		}
 	}
+	if errors.Is(err, errCancelled) {
+		at.l.Info("backup cancelled", took)
+		return at.stop(ctx)
+	}
 	if errors.Is(err, events.ErrFenced) {
 		at.l.Warn("another attempt has taken over", took)
 		return errors.Join(events.ErrFenced, at.discard(ctx))

@@ -57,11 +57,15 @@ func (at *attempt) guarded(ctx context.Context) (events.BackupCompleted, error) 
 	}, at.make)
 }
 
-// fenced returns [events.ErrFenced] if the log shows another attempt or an end.
+// fenced returns [events.ErrFenced] if the log shows another attempt or an end, and
+// errCancelled if it shows that somebody wants one.
 func (at *attempt) fenced(ctx context.Context) error {
 	s, err := read(ctx, at.log, at.a)
 	if err != nil {
 		return nil // another look will tell
 	}
-	return s.Mine(at.state.Attempt)
+	if err := s.Mine(at.state.Attempt); err != nil || !s.Cancel {
+		return err
+	}
+	return errCancelled
 }

@@ -37,8 +37,9 @@ type Config struct {
 	Recipients         []age.Recipient // who can read encrypted archives
 	Identities         []age.Identity  // that can read them here; without one only their checksum can be verified
 	EncryptDefault     bool
-	StallTimeout       time.Duration // an attempt in which nothing moves for so long fails
-	Room               func() error  // says why there is no room for another backup; nil: there always is
+	StallTimeout       time.Duration                               // an attempt in which nothing moves for so long fails
+	Alive              func(ctx context.Context, pool string) bool // reports whether a pool has a worker
+	Room               func() error                                // says why there is no room for another backup; nil: there always is
 	Report             func(events.Aggregate, events.Progress)
 	Logger             *zap.Logger
 }
@@ -97,7 +98,7 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
 		if fault.CodeOf(err) == fault.Conflict {
-			return events.RetryAfter(err, busyWait)
+			return events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
 		}
 		return err
 	}

@@ -228,6 +228,9 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM broken").Scan(&m.Broken); err != nil {
 		return m, err
 	}
+	if m.Work, err = countWork(ctx, db); err != nil {
+		return m, err
+	}
 	if m.Restores, err = countRestores(ctx, db); err != nil {
 		return m, err
 	}
@@ -241,6 +244,25 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 		m.Lag = head - p.done
 	}
 	return m, nil
+}
+
+// countWork counts the backups that have not ended by pool.
+func countWork(ctx context.Context, db *sql.DB) ([]catalog.PoolWork, error) {
+	rs, err := db.QueryContext(ctx, `SELECT doc ->> 'pool', sum(status = ?), sum(status = ?) FROM backups WHERE status IN (?, ?) GROUP BY 1 ORDER BY 1`,
+		catalog.Pending, catalog.InProgress, catalog.Pending, catalog.InProgress)
+	if err != nil {
+		return nil, err
+	}
+	defer rs.Close() //nolint:errcheck // read only
+	out := []catalog.PoolWork{}
+	for rs.Next() {
+		var w catalog.PoolWork
+		if err := rs.Scan(&w.Pool, &w.Pending, &w.Running); err != nil {
+			return nil, err
+		}
+		out = append(out, w)
+	}
+	return out, rs.Err()
 }
 
 // byProject gives f the rows of a query for a number of each project.
