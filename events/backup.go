@@ -134,6 +134,7 @@ type BackupAdopted struct {
 	CreatedAt   time.Time       `json:"created_at"` // when the backup was once requested
 	EndedAt     time.Time       `json:"ended_at"`   // when the archive was stored
 	Completed   BackupCompleted `json:"completed"`
+	BodyHash    string          `json:"body_hash,omitempty"` // as in BackupRequested
 }
 
 // EventType implements [Event].

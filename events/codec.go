@@ -88,6 +88,11 @@ const (
 	headerCorrelation = "correlation-id"
 	headerCausation   = "causation-id"
 	headerActor       = "actor"
+
+	// The same as extension attributes, for software that knows CloudEvents only.
+	extCorrelation = "ce-correlationid"
+	extCausation   = "ce-causationid"
+	extActor       = "ce-actor"
 )
 
 // Marshal returns an event as CloudEvents 1.0 binary-mode headers and JSON
@@ -109,7 +114,10 @@ func Marshal(e Envelope) (map[string]string, []byte, error) {
 		headerSubject: e.Aggregate.Kind + "/" + e.Aggregate.ID,
 		headerContent: "application/json",
 	}
-	for k, v := range map[string]string{headerCorrelation: e.CorrelationID, headerCausation: e.CausationID, headerActor: e.Actor} {
+	for k, v := range map[string]string{
+		headerCorrelation: e.CorrelationID, headerCausation: e.CausationID, headerActor: e.Actor,
+		extCorrelation: e.CorrelationID, extCausation: e.CausationID, extActor: e.Actor,
+	} {
 		if v != "" {
 			h[k] = v
 		}

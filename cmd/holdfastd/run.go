@@ -174,6 +174,9 @@ func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 	}}, err
 }
 
+// maxBehind is how long the catalog may be behind the log before that is not ready.
+const maxBehind = 10 * time.Second
+
 func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, stderr io.Writer) (serve.Service, error) {
 	keys, err := apiKeys(c, stderr)
 	if err != nil {
@@ -195,7 +198,10 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 	gc.Checks = []gateway.Check{
 		{Name: "event log", Do: b.Ready},
 		{Name: "catalog", Do: func(ctx context.Context) error {
-			_, err := reader.Projects(ctx, catalog.Projects{})
+			f, err := reader.Figures(ctx, catalog.Figures{})
+			if err == nil && f.Behind > maxBehind {
+				err = fmt.Errorf("the catalog is %d events behind the event log and has not come nearer for %s", f.Lag, f.Behind.Round(time.Second))
+			}
 			return err
 		}},
 	}
@@ -203,7 +209,7 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 		gc.Checks = append(gc.Checks, gateway.Check{Name: "disk", Do: func(context.Context) error { return diskOfLog(c) }})
 	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health,
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued,
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},

@@ -109,6 +109,17 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Queued returns how many commands nobody has dealt with.
+func (b *Bus) Queued(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	defer cancel()
+	s, err := b.js.Stream(ctx, streamCommands)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return int64(s.CachedInfo().State.Msgs), nil
+}
+
 // probe finds out whether the server stores something again, by a message that is
 // deleted at once.
 func (b *Bus) probe(ctx context.Context) {

@@ -18,6 +18,7 @@ type Sidecar struct {
 	Name      string    `json:"name"` // of the project, for people
 	Type      string    `json:"type"`
 	CreatedAt time.Time `json:"created_at"`
+	BodyHash  string    `json:"body_hash,omitempty"` // of the request, so that its Idempotency-Key can be repeated after an adoption
 	events.BackupCompleted
 }
 

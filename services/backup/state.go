@@ -52,7 +52,7 @@ func (s State) Apply(env events.Envelope) State {
 	case events.BackupRequested:
 		s.Request, s.Created, s.Rejected = e, env.Time, nil
 	case events.BackupAdopted:
-		s.Request = events.BackupRequested{Pool: e.Pool, Type: e.Type, Destination: e.Destination, Encrypt: e.Completed.Encrypted, Origin: OriginAdopted}
+		s.Request = events.BackupRequested{Pool: e.Pool, Type: e.Type, Destination: e.Destination, Encrypt: e.Completed.Encrypted, Origin: OriginAdopted, BodyHash: e.BodyHash}
 		s.Created, s.Ended, s.Attempt, s.Completed, s.Rejected = e.CreatedAt, e.EndedAt, e.Completed.Attempt, &e.Completed, nil
 	case events.BackupVerified:
 		s.Verified = env.Revision

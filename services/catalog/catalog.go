@@ -186,7 +186,8 @@ type Monitor struct {
 	Restores  []Restored           `json:"restores"`
 	Work      []PoolWork           `json:"work"` // of the pools that have some
 	Revision  events.Revision      `json:"revision"`
-	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log
+	Lag       events.Revision      `json:"lag"`    // how far the catalog is behind the log
+	Behind    time.Duration        `json:"behind"` // how long it has not got as far as the log was
 }
 
 // PoolWork counts the backups that a pool has to make.

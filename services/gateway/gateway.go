@@ -51,6 +51,7 @@ type Backend struct {
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	Damage   func() *events.DamageError                  // what the log has lost; may be nil
 	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
+	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
 	Health   func() error                                // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
@@ -65,6 +66,7 @@ type Gateway struct {
 	downloads chan struct{} // one for each download
 	keys      map[string]Key
 	pools     pools
+	queued    queued
 }
 
 // Limits of what goes on at the same time, since a client that has gone away is
@@ -76,6 +78,7 @@ const (
 
 const (
 	bodyLimit     = 1 << 20
+	headerLimit   = 20 << 10 // of the request line and all headers; proxies for single sign-on send cookies of 6 KiB and more
 	shutdownGrace = 10 * time.Second
 )
 
@@ -100,7 +103,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 		g.listener = tls.NewListener(g.listener, cfg.TLS)
 	}
 	g.app = fiber.New(fiber.Config{
-		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ErrorHandler: g.answerError,
+		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ReadBufferSize: headerLimit, ErrorHandler: g.answerError,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
 	})
 	g.routes()
@@ -111,7 +114,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers)
+	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)

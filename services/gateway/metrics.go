@@ -19,6 +19,7 @@ type metrics struct {
 	catalog  catalog.Reader
 	damage   func() *events.DamageError // nil: not known here
 	workers  func() map[string]bool     // whether a pool has a worker
+	queued   func(context.Context) (int64, error)
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 }
@@ -27,7 +28,7 @@ var (
 	descBackups  = prometheus.NewDesc("holdfast_backups", "Backups that are listed.", []string{"project", "status", "type", "destination"}, nil)
 	descBytes    = prometheus.NewDesc("holdfast_backup_bytes", "Stored bytes of the backups that are listed.", []string{"project", "status", "type", "destination"}, nil)
 	descDuration = prometheus.NewDesc("holdfast_backup_duration_seconds", "From request to end of completed backups.", []string{"type"}, nil)
-	descQueue    = prometheus.NewDesc("holdfast_backup_queue_depth", "Backups that wait for a worker or for another attempt.", nil, nil)
+	descQueue    = prometheus.NewDesc("holdfast_backup_queue_depth", "Backups that wait for a worker or for another attempt, and commands that nobody has taken.", nil, nil)
 	descLag      = prometheus.NewDesc("holdfast_projection_lag_events", "How far the catalog is behind the log.", nil, nil)
 	descRevision = prometheus.NewDesc("holdfast_projection_revision", "The newest event that the catalog knows.", nil, nil)
 	descSuccess  = prometheus.NewDesc("holdfast_last_success_timestamp_seconds", "When the last backup of a project completed.", []string{"project"}, nil)
@@ -40,8 +41,8 @@ var (
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
-func newMetrics(r catalog.Reader, damage func() *events.DamageError, workers func() map[string]bool) *metrics {
-	m := &metrics{catalog: r, damage: damage, workers: workers, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
+func newMetrics(r catalog.Reader, damage func() *events.DamageError, workers func() map[string]bool, queued func(context.Context) (int64, error)) *metrics {
+	m := &metrics{catalog: r, damage: damage, workers: workers, queued: queued, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
 	m.registry.MustRegister(m, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -92,6 +93,11 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(descBytes, float64(b.Size), labels...)
 		if b.Status == catalog.Pending {
 			queued += b.Count
+		}
+	}
+	if m.queued != nil {
+		if n, err := m.queued(ctx); err == nil {
+			queued += n
 		}
 	}
 	gauge(descQueue, float64(queued))

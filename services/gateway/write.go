@@ -284,13 +284,16 @@ func (g *Gateway) answerCreate(c *fiber.Ctx, cmd backup.Create, state backup.Sta
 	}
 	row := catalog.Backup{
 		ID: cmd.ID, Project: cmd.Project, ProjectName: cmd.Project, Type: cmd.Type, Status: catalog.Pending, Destination: cmd.Destination,
-		Encrypted: cmd.Encrypt, Origin: cmd.Origin, Created: time.Now(), // until the worker says otherwise
+		Encrypted: cmd.Encrypt, Origin: cmd.Origin, Pool: cmd.Pool, Created: time.Now(), // until the worker says otherwise
 	}
 	if state.Exists() {
 		var err error
 		if row, err = g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: cmd.ID, Min: state.Revision}); err != nil {
 			return err
 		}
+	}
+	if !state.Exists() {
+		g.queued.add(row)
 	}
 	status := fiber.StatusCreated
 	if row.Status != catalog.Completed || pref.async {

@@ -256,7 +256,7 @@ func (at *attempt) dump(ctx context.Context, w *archive.Writer, s *project.Sessi
 // sidecar stores, beside the archive, what a catalog needs to know of it.
 func (at *attempt) sidecar(ctx context.Context, store destination.Store, p Project, done events.BackupCompleted) error {
 	b, err := json.MarshalIndent(backup.Sidecar{
-		Format: backup.SidecarFormat, ID: at.a.ID, Project: at.a.Project, Name: p.Name, Type: at.state.Request.Type, CreatedAt: at.state.Created, BackupCompleted: done,
+		Format: backup.SidecarFormat, ID: at.a.ID, Project: at.a.Project, Name: p.Name, Type: at.state.Request.Type, CreatedAt: at.state.Created, BodyHash: at.state.Request.BodyHash, BackupCompleted: done,
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -190,3 +190,24 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%+v, %v", b, err)
 	}
 }
+
+// TestLag notices that the end of the log is not reached.
+func TestLag(t *testing.T) {
+	log := &eventstest.Log{Name: "one"}
+	record(t, log, "p", "backup-a", request("local", "full"))
+	log.Lose(record(t, log, "p", "backup-b", request("local", "full")))
+	p, _ := follow(t, filepath.Join(t.TempDir(), "c.db"), log)
+	eventually(t, func() error {
+		if m, err := p.Figures(t.Context(), catalog.Figures{}); err != nil || m.Behind == 0 || m.Lag != 1 {
+			return errors.New("not behind")
+		}
+		return nil
+	})
+	record(t, log, "p", "backup-c", request("local", "full"))
+	eventually(t, func() error {
+		if m, err := p.Figures(t.Context(), catalog.Figures{}); err != nil || m.Behind != 0 {
+			return errors.New("still behind")
+		}
+		return nil
+	})
+}

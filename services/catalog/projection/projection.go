@@ -40,6 +40,8 @@ type Projection struct {
 	done    events.Revision
 	changed chan struct{} // closed when done grows
 	hist    histogram
+	target  events.Revision // end of the log that was seen at since, and not reached yet then
+	since   time.Time
 }
 
 // New returns a projection in the file path. It answers nothing until
@@ -63,6 +65,11 @@ const retryWait = time.Second
 // again: an event is never passed over.
 func (p *Projection) Run(ctx context.Context) error {
 	defer p.close()
+	lctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { p.watchLag(lctx) })
+	defer watching.Wait()
+	defer stop()
 	for {
 		err := p.follow(ctx)
 		if ctx.Err() != nil {
@@ -276,6 +283,36 @@ func (p *Projection) fill(ctx context.Context, db *sql.DB, state events.LogState
 		err = nil
 	}
 	return done, err
+}
+
+// lagEvery is how often the end of the log is looked at.
+const lagEvery = 2 * time.Second
+
+// watchLag notes how long the file does not get as far as the log was.
+func (p *Projection) watchLag(ctx context.Context) {
+	for {
+		if state, err := p.feed.State(ctx); err == nil {
+			p.head.Store(uint64(state.Last))
+			p.mu.Lock()
+			if p.done >= p.target {
+				p.target, p.since = state.Last, time.Now()
+			}
+			p.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lagEvery):
+		}
+	}
+}
+
+// behind returns for how long the file has not got as far as the log was.
+func (p *Projection) behind() time.Duration {
+	if p.done >= p.target {
+		return 0
+	}
+	return time.Since(p.since)
 }
 
 // advance tells those who wait how far the file is.

@@ -239,7 +239,7 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m.Durations, m.Revision = p.hist.list(), p.done
+	m.Durations, m.Revision, m.Behind = p.hist.list(), p.done, p.behind()
 	if head := events.Revision(p.head.Load()); head > p.done {
 		m.Lag = head - p.done
 	}
