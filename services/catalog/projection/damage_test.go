@@ -50,7 +50,7 @@ func follow(t *testing.T, path string, log *eventstest.Log) (*projection.Project
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	err := f()
-	for deadline := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(deadline); err = f() {
+	for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); err = f() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if err != nil {
@@ -191,12 +191,30 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestLag notices that the end of the log is not reached.
-func TestLag(t *testing.T) {
+// TestUnreadableEnd builds a catalog from a log whose last event cannot be read.
+func TestUnreadableEnd(t *testing.T) {
 	log := &eventstest.Log{Name: "one"}
 	record(t, log, "p", "backup-a", request("local", "full"))
 	log.Lose(record(t, log, "p", "backup-b", request("local", "full")))
 	p, _ := follow(t, filepath.Join(t.TempDir(), "c.db"), log)
+	eventually(t, func() error {
+		if page, err := p.List(t.Context(), catalog.List{Limit: 9}); err != nil || page.Total != 1 {
+			return errors.New("not built")
+		}
+		return nil
+	})
+}
+
+// TestLag notices that the end of the log is not reached.
+func TestLag(t *testing.T) {
+	log := &eventstest.Log{Name: "one"}
+	record(t, log, "p", "backup-a", request("local", "full"))
+	p, _ := follow(t, filepath.Join(t.TempDir(), "c.db"), log)
+	if _, err := p.Figures(t.Context(), catalog.Figures{}); err != nil {
+		t.Fatal(err)
+	}
+	log.Lose(2)
+	record(t, log, "p", "backup-b", request("local", "full"))
 	eventually(t, func() error {
 		if m, err := p.Figures(t.Context(), catalog.Figures{}); err != nil || m.Behind == 0 || m.Lag != 1 {
 			return errors.New("not behind")

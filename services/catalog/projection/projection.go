@@ -264,22 +264,31 @@ func (p *Projection) rebuild(ctx context.Context, state events.LogState) (*sql.D
 
 var errCaughtUp = errors.New("caught up")
 
+// idleTime is how long a log that is read from its beginning may yield nothing.
+const idleTime = 20 * time.Second
+
 func (p *Projection) fill(ctx context.Context, db *sql.DB, state events.LogState) (events.Revision, error) {
 	if err := create(ctx, db, state.Identity); err != nil || state.Last == 0 {
 		return 0, err
 	}
 	var done events.Revision
+	// An end of the log that cannot be read must not keep the rest from being shown.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	idle := time.AfterFunc(idleTime, func() { cancel(errCaughtUp) })
+	defer idle.Stop()
 	err := p.read(ctx, 0, func(batch []events.Envelope) error {
-		done = batch[len(batch)-1].Revision
 		if _, err := apply(ctx, db, batch); err != nil {
 			return err
 		}
+		done = batch[len(batch)-1].Revision
+		idle.Reset(idleTime)
 		if done >= state.Last {
 			return errCaughtUp
 		}
 		return nil
 	})
-	if errors.Is(err, errCaughtUp) {
+	if errors.Is(err, errCaughtUp) || done > 0 && errors.Is(context.Cause(ctx), errCaughtUp) {
 		err = nil
 	}
 	return done, err
