@@ -19,16 +19,30 @@ type NATSProcess struct {
 	URL  string
 	Name string
 	p    *process
+	run  func(tb testing.TB) *process
+}
+
+// Restart starts the server again after Kill.
+func (n *NATSProcess) Restart(tb testing.TB) {
+	tb.Helper()
+	n.p = n.run(tb)
 }
 
 // Hang stops the server without ending it, as a machine does that swaps to death.
-func (n *NATSProcess) Hang(tb testing.TB) { n.signal(tb, syscall.SIGSTOP) }
+func (n *NATSProcess) Hang(tb testing.TB) {
+	tb.Helper()
+	n.signal(tb, syscall.SIGSTOP)
+}
 
 // Continue ends Hang.
-func (n *NATSProcess) Continue(tb testing.TB) { n.signal(tb, syscall.SIGCONT) }
+func (n *NATSProcess) Continue(tb testing.TB) {
+	tb.Helper()
+	n.signal(tb, syscall.SIGCONT)
+}
 
 // Kill ends the server at once.
 func (n *NATSProcess) Kill(tb testing.TB) {
+	tb.Helper()
 	n.signal(tb, syscall.SIGKILL)
 	<-n.p.ended
 }
@@ -66,7 +80,8 @@ func NATSProcesses(tb testing.TB) []*NATSProcess {
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
 		}
-		n.p = startProcess(tb, nil, binary, "-c", config)
+		n.run = func(tb testing.TB) *process { return startProcess(tb, nil, binary, "-c", config) }
+		n.p = n.run(tb)
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/destination/local"
+	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/dirlock"
@@ -54,7 +55,7 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 			srv.Stop()
 		}
 	}()
-	if err := examine(ctx, c, b); err != nil {
+	if err := await(ctx, log, func() error { return examine(ctx, c, b) }); err != nil {
 		return err
 	}
 	services := []serve.Service{{Name: "log", Run: b.Watch}}
@@ -76,6 +77,25 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 		services = append(services, service)
 	}
 	return serve.All(ctx, grace, services...)
+}
+
+// await calls f until the event log is in reach, and says what it waits for.
+func await(ctx context.Context, log *zap.Logger, f func() error) error {
+	const again = time.Second
+	for said := false; ; said = true {
+		err := f()
+		if !errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		if !said {
+			log.Warn("waiting for the event log", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(again):
+		}
+	}
 }
 
 // catalogPath is where the catalog of this process lies.

@@ -25,7 +25,11 @@ import (
 )
 
 func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
-	state, err := b.Log().State(ctx)
+	var state events.LogState
+	err := await(ctx, log, func() (err error) {
+		state, err = b.Log().State(ctx)
+		return err
+	})
 	if err != nil {
 		return serve.Service{}, err
 	}

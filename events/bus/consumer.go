@@ -52,6 +52,26 @@ func (n *subscription) open(ctx context.Context) error {
 	return nil
 }
 
+// openPatiently opens the consumer, again and again while a cluster elects its leader.
+func (n *subscription) openPatiently(ctx context.Context) error {
+	for {
+		err := n.open(ctx)
+		if err == nil {
+			n.s.state(n.cfg.Durable, nil)
+			return nil
+		}
+		n.say(err)
+		n.s.state(n.cfg.Durable, err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-n.s.closed:
+			return err
+		case <-time.After(retryWait):
+		}
+	}
+}
+
 func (n *subscription) consumer() jetstream.Consumer {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -206,3 +206,33 @@ func TestHungAnswerer(t *testing.T) {
 		t.Errorf("%d questions took long", slow)
 	}
 }
+
+// TestRouterWaitsForItsStream starts a router before its streams are there, as on a
+// cluster that has no leader yet.
+func TestRouterWaitsForItsStream(t *testing.T) {
+	b := embedded(t)
+	bus.DeleteStreams(t, b)
+	r, err := b.NewRouter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan events.Envelope, 1)
+	r.HandleEvents(requests, events.HandlerFunc(func(_ context.Context, e events.Envelope) error {
+		got <- e
+		return nil
+	}))
+	run(t, r)
+	testenv.Eventually(t, 30*time.Second, func() error {
+		if err := b.Ready(t.Context()); err == nil {
+			return errors.New("ready without streams")
+		}
+		return nil
+	})
+	bus.Provision(t, b)
+	request(t, b, backupA)
+	select {
+	case <-got:
+	case <-time.After(30 * time.Second):
+		t.Error("the event was not handled")
+	}
+}

@@ -116,14 +116,15 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// Subscribe creates the topic's consumer and fetches from it until ctx ends or
-// the subscriber is closed. Then the channel is closed.
+// Subscribe creates the topic's consumer, for which it waits as long as the server
+// cannot, and fetches from it until ctx ends or the subscriber is closed. Then the
+// channel is closed.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Message, error) {
 	if !s.enter() {
 		return nil, errors.New("bus: subscriber is closed")
 	}
 	n := &subscription{s: s, cfg: s.cfg.Consumer(topic)}
-	if err := n.open(ctx); err != nil {
+	if err := n.openPatiently(ctx); err != nil {
 		s.open.Done()
 		return nil, err
 	}
