@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,7 @@ type Bus struct {
 	unpublished atomic.Bool // other processes do not know the damage yet
 
 	suspects suspects
+	said     notices
 
 	mu       sync.Mutex
 	known    events.LogState    // what the log was when it was last whole; zero if not known
@@ -124,12 +126,20 @@ func (b *Bus) Close() { b.nc.Close() }
 func (b *Bus) Unstored() int64 { return b.unstored.Swap(0) }
 
 // watermillLog writes what Watermill says into zap. Its Info is chatter.
-type watermillLog struct{ l *zap.Logger }
+type watermillLog struct {
+	l    *zap.Logger
+	said *notices // while the log is away each delivery fails with the same error
+}
+
+func (b *Bus) watermill() watermillLog { return watermillLog{b.log, &b.said} }
 
 // Error implements watermill.LoggerAdapter.
 func (w watermillLog) Error(msg string, err error, f watermill.LogFields) {
 	if _, wanted := events.RetryDelay(err); wanted { // a handler that waits for its turn
 		w.l.Debug(msg, append(fields(f), zap.Error(err))...)
+		return
+	}
+	if errors.Is(err, events.ErrUnavailable) && !w.said.due(msg+err.Error()) {
 		return
 	}
 	w.l.Error(msg, append(fields(f), zap.Error(err))...)
@@ -146,7 +156,7 @@ func (watermillLog) Trace(string, watermill.LogFields) {}
 
 // With implements watermill.LoggerAdapter.
 func (w watermillLog) With(f watermill.LogFields) watermill.LoggerAdapter {
-	return watermillLog{w.l.With(fields(f)...)}
+	return watermillLog{w.l.With(fields(f)...), w.said}
 }
 
 func fields(f watermill.LogFields) []zap.Field {

@@ -40,7 +40,7 @@ func TestLogOnACluster(t *testing.T) {
 	url, _ := testenv.NATSCluster(t)
 	eventstest.TestLog(t, func(t *testing.T) events.Log {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		b, err := bus.Connect(ctx, nil, bus.Config{URL: url, Replicas: 3})
 		if err != nil {

@@ -131,6 +131,28 @@ type notice struct {
 	at   time.Time
 }
 
+// notices keeps each of several lines from being logged again and again.
+type notices struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const noticesMax = 1000 // lines that are remembered
+
+// due reports whether a line was not logged within the last minute.
+func (n *notices) due(text string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Since(n.last[text]) < noticeEvery {
+		return false
+	}
+	if n.last == nil || len(n.last) >= noticesMax {
+		n.last = map[string]time.Time{}
+	}
+	n.last[text] = time.Now()
+	return true
+}
+
 const noticeEvery = time.Minute
 
 // due reports whether a text is another than the last, or that is long ago.

@@ -236,3 +236,36 @@ func TestRouterWaitsForItsStream(t *testing.T) {
 		t.Error("the event was not handled")
 	}
 }
+
+// TestQuietWhileAway lets handlers fail because the log is away: each line is written
+// once a minute.
+func TestQuietWhileAway(t *testing.T) {
+	srv, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Stop)
+	core, logs := observer.New(zap.WarnLevel)
+	b, err := bus.Connect(t.Context(), srv, bus.Config{Logger: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	r, err := b.NewRouter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := make(chan struct{}, 100)
+	r.HandleEvents(requests, events.HandlerFunc(func(context.Context, events.Envelope) error {
+		calls <- struct{}{}
+		return events.ErrBehind
+	}))
+	run(t, r)
+	for n := range 5 {
+		request(t, b, events.BackupAggregate("p", fmt.Sprint("backup-", n)))
+		<-calls
+	}
+	if n := len(logs.FilterMessage("Handler returned error").All()); n > 1 {
+		t.Errorf("the same line was logged %d times", n)
+	}
+}

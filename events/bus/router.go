@@ -34,7 +34,7 @@ type Rejecter func(ctx context.Context, about events.Aggregate, c events.Cause, 
 // NewRouter returns a router without handlers. reject may be nil if no commands
 // are handled.
 func (b *Bus) NewRouter(reject Rejecter) (*Router, error) {
-	r, err := wm.NewRouter(wm.RouterConfig{CloseTimeout: 30 * time.Second}, watermillLog{b.log})
+	r, err := wm.NewRouter(wm.RouterConfig{CloseTimeout: 30 * time.Second}, b.watermill())
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ type EventSubscription struct {
 // When ctx of Run ends, the context of h ends at once.
 func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 	sub := NewSubscriber(r.b.js, SubscriberConfig{
-		Stream: streamEvents, Slots: s.Slots, Logger: watermillLog{r.b.log}, Resume: true, State: r.b.consumerState,
+		Stream: streamEvents, Slots: s.Slots, Logger: r.b.watermill(), Resume: true, State: r.b.consumerState,
 		Consumer: func(topic string) jetstream.ConsumerConfig {
 			return jetstream.ConsumerConfig{
 				Durable: s.Name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait,
@@ -126,7 +126,7 @@ type Commands struct {
 // Commands returns the sending end of the commands.
 func (b *Bus) Commands() (*Commands, error) {
 	cb, err := cqrs.NewCommandBusWithConfig(&Publisher{b}, cqrs.CommandBusConfig{
-		Marshaler: commandMarshaler{}, Logger: watermillLog{b.log},
+		Marshaler: commandMarshaler{}, Logger: b.watermill(),
 		GeneratePublishTopic: func(p cqrs.CommandBusGeneratePublishTopicParams) (string, error) {
 			c, ok := p.Command.(events.Command)
 			if !ok {
@@ -175,11 +175,11 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 	topic := commandPrefix + strings.Join([]string{service, pool, "*", verb}, ".")
 	name := strings.Join([]string{service, pool, verb}, "-")
 	p, err := cqrs.NewCommandProcessorWithConfig(r.router, cqrs.CommandProcessorConfig{
-		Marshaler: commandMarshaler{}, Logger: watermillLog{r.b.log},
+		Marshaler: commandMarshaler{}, Logger: r.b.watermill(),
 		GenerateSubscribeTopic: func(cqrs.CommandProcessorGenerateSubscribeTopicParams) (string, error) { return topic, nil },
 		SubscriberConstructor: func(cqrs.CommandProcessorSubscriberConstructorParams) (wm.Subscriber, error) {
 			return NewSubscriber(r.b.js, SubscriberConfig{
-				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: watermillLog{r.b.log}, State: r.b.consumerState,
+				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: r.b.watermill(), State: r.b.consumerState,
 				Consumer: func(topic string) jetstream.ConsumerConfig {
 					return jetstream.ConsumerConfig{
 						Durable: name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,

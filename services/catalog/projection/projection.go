@@ -59,7 +59,10 @@ func (p *Projection) OnDamage(f func(context.Context, *events.DamageError) (acce
 	p.damaged = f
 }
 
-const retryWait = time.Second
+const (
+	retryWait = time.Second
+	sayEvery  = time.Minute // of the same error
+)
 
 // Run follows the log until ctx ends. Whatever goes wrong it says and tries
 // again: an event is never passed over.
@@ -70,12 +73,16 @@ func (p *Projection) Run(ctx context.Context) error {
 	watching.Go(func() { p.watchLag(lctx) })
 	defer watching.Wait()
 	defer stop()
+	said, at := "", time.Time{}
 	for {
 		err := p.follow(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		p.log.Error("catalog stopped following; trying again", zap.Error(err))
+		if text := err.Error(); text != said || time.Since(at) > sayEvery {
+			said, at = text, time.Now()
+			p.log.Error("catalog stopped following; trying again", zap.Error(err))
+		}
 		p.close()
 		select {
 		case <-ctx.Done():
