@@ -159,7 +159,7 @@ func (c *chaos) fault() {
 	pause := func(least, most int) { time.Sleep(time.Duration(least+c.rnd.IntN(most-least)) * time.Millisecond) }
 	w := c.workers[c.rnd.IntN(len(c.workers))]
 	n := c.nodes[c.rnd.IntN(len(c.nodes))]
-	switch c.rnd.IntN(7) {
+	switch c.rnd.IntN(8) {
 	case 0, 1:
 		w.kill(syscall.SIGKILL)
 		pause(10, 500)
@@ -183,6 +183,9 @@ func (c *chaos) fault() {
 	case 6:
 		w.kill(syscall.SIGTERM)
 		w.run()
+	case 7:
+		gone := [][2]string{{"HOLDFAST_EVENTS", "backup-default"}, {"HOLDFAST_COMMANDS", "backup-default-create"}, {"HOLDFAST_COMMANDS", "backup-default-delete"}}[c.rnd.IntN(3)]
+		testenv.DeleteConsumer(c.t, c.url, gone[0], gone[1])
 	}
 	pause(200, 2500)
 }

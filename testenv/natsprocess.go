@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // NATSProcess is a NATS server that runs as a child, one of a cluster.
@@ -105,4 +107,22 @@ func URLs(nodes []*NATSProcess) string {
 		all = append(all, n.URL)
 	}
 	return strings.Join(all, ",")
+}
+
+// DeleteConsumer deletes a durable consumer of a stream, if it is there and somebody
+// answers.
+func DeleteConsumer(tb testing.TB, url, stream, name string) {
+	tb.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Second)
+	defer cancel()
+	_ = js.DeleteConsumer(ctx, stream, name) // see above
 }
