@@ -39,6 +39,10 @@ race: deps ## Test what runs side by side with the race detector
 e2e: deps ## Test the real daemon through REST
 	go test -count=1 -timeout 10m ./e2e
 
+.PHONY: soak
+soak: deps ## Compare what a daemon uses before and after 2,000 backups
+	go test ./e2e -run TestSoak -count=1 -timeout 20m -v -soak 2000
+
 CHAOS ?= 10m
 .PHONY: chaos
 chaos: deps ## Kill, stop and hang everything for ten minutes (CHAOS=1m; a seed that failed: SEED=…)
