@@ -50,6 +50,8 @@ type Bus struct {
 	mu       sync.Mutex
 	known    events.LogState    // what the log was when it was last whole; zero if not known
 	troubles map[string]trouble // what does not work now
+
+	suspicions map[events.LogState]sighting // ends of the log that were known and are not seen
 }
 
 const pingInterval = 5 * time.Second
@@ -70,7 +72,7 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	b := &Bus{replicas: max(1, cfg.Replicas), log: cfg.Logger, troubles: map[string]trouble{}}
+	b := &Bus{replicas: max(1, cfg.Replicas), log: cfg.Logger, troubles: map[string]trouble{}, suspicions: map[events.LogState]sighting{}}
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
 		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(1), // a server that hangs is left after twice the interval

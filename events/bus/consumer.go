@@ -64,7 +64,7 @@ func (n *subscription) openPatiently(ctx context.Context) error {
 		n.s.state(n.cfg.Durable, err)
 		select {
 		case <-ctx.Done():
-			return err
+			return ctx.Err()
 		case <-n.s.closed:
 			return err
 		case <-time.After(retryWait):

@@ -29,11 +29,15 @@ func (b *Bus) Expect(known events.LogState) {
 func (b *Bus) Damage() *events.DamageError { return b.damage.Load() }
 
 // Damaged takes note of damage, for all processes, and reports whether the operator has
-// accepted it. If not, nothing is appended from then on.
+// accepted it. If not, nothing is appended from then on. On a cluster a log that is
+// shorter than before is suspected at first.
 func (b *Bus) Damaged(ctx context.Context, d *events.DamageError) (accepted bool, err error) {
 	state, err := b.acceptance(ctx)
 	if err != nil || state.Covers(d) {
 		return err == nil, err
+	}
+	if !b.confirmed(d) {
+		return false, nil
 	}
 	if old := b.damage.Swap(d); old == nil || *old != *d {
 		b.log.Error("the event log is damaged", zap.String("damage", d.Error()))
@@ -99,6 +103,7 @@ func (b *Bus) events(ctx context.Context) (*jetstream.StreamInfo, error) {
 // log goes.
 func (b *Bus) find(info *jetstream.StreamInfo, state events.Acceptance) *events.DamageError {
 	now := stateOf(info)
+	b.trust(now)
 	b.mu.Lock()
 	before := b.known
 	b.mu.Unlock()

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/events/bus"
+	"github.com/holdfast-dev/holdfast/testenv"
 )
 
 // serve starts a server on a folder that may have been used before.
@@ -241,4 +243,48 @@ func TestBrokenEvents(t *testing.T) {
 			t.Errorf("got %v, want ErrBroken", err)
 		}
 	}
+}
+
+// TestReplicaBehindIsNoDamage lets a log on a cluster seem shorter than it was: nothing
+// is written until it is seen whole, and damage it is only when that lasts.
+func TestReplicaBehindIsNoDamage(t *testing.T) {
+	url, _ := testenv.NATSCluster(t)
+	var both [2]*bus.Bus
+	for i := range both {
+		var err error
+		if both[i], err = bus.Connect(t.Context(), nil, bus.Config{URL: url, Replicas: 3}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(both[i].Close)
+	}
+	b, other := both[0], both[1]
+	hold(t, b, 3)
+	known, err := b.Log().State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known.Last = 5
+	b.Expect(known)
+	if err := b.Examine(t.Context()); err != nil || b.Damage() != nil {
+		t.Fatalf("%v, damage %v", err, b.Damage())
+	}
+	if _, err := b.Log().Append(t.Context(), backupA, 3, events.BackupHeld{}, events.Cause{}); !errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrDamaged) || b.Health() == nil {
+		t.Errorf("append: %v, health %v", err, b.Health())
+	}
+	hold(t, other, 2)
+	if err := b.Examine(t.Context()); err != nil || b.Damage() != nil {
+		t.Errorf("%v, damage %v", err, b.Damage())
+	}
+	hold(t, b, 1)
+	known.Last = 9
+	b.Expect(known)
+	testenv.Eventually(t, 2*time.Minute, func() error {
+		if err := b.Examine(t.Context()); err != nil {
+			return err
+		}
+		if d := b.Damage(); d == nil || d.Last != 9 {
+			return errors.New("no damage yet")
+		}
+		return nil
+	})
 }

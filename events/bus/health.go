@@ -58,6 +58,9 @@ func (b *Bus) Health() error {
 	if d := b.Damage(); d != nil {
 		return d
 	}
+	if err := b.suspected(); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t, ok := b.troubles[troubleStore]; ok && time.Since(t.since) > briefly {

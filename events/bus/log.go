@@ -47,6 +47,9 @@ func (l *Log) Append(ctx context.Context, a events.Aggregate, expected events.Re
 	if d := l.b.Damage(); d != nil && !l.repair {
 		return events.Envelope{}, d
 	}
+	if err := l.b.suspected(); err != nil {
+		return events.Envelope{}, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return events.Envelope{}, fmt.Errorf("event id: %w", err)

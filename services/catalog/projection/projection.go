@@ -22,8 +22,9 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/logging"
 )
 
-// errAccepted says that a damaged log was accepted: the file follows it from now on.
-var errAccepted = errors.New("what the log has lost was accepted")
+// errAccepted says that a damaged log was accepted, or is whole again: the file follows
+// it from now on.
+var errAccepted = errors.New("what the log has lost was accepted, or is there again")
 
 // Projection is a [catalog.Reader] that follows a log. Goroutines may share it.
 type Projection struct {
@@ -121,7 +122,7 @@ func (p *Projection) follow(ctx context.Context) error {
 	p.mu.Unlock()
 	p.advance(done)
 	if old {
-		return p.wait(ctx, lost)
+		return p.wait(ctx, lost, events.LogState{Identity: lost.Replaced, Last: done}, state)
 	}
 	return p.read(ctx, done, func(batch []events.Envelope) error {
 		last := batch[len(batch)-1].Revision
@@ -139,13 +140,18 @@ func (p *Projection) follow(ctx context.Context) error {
 	})
 }
 
-// wait answers from an old file until what the log has lost is accepted.
-func (p *Projection) wait(ctx context.Context, lost *events.DamageError) error {
+// wait answers from an old file until what the log has lost is accepted, or is there
+// again: a replica may have been behind.
+func (p *Projection) wait(ctx context.Context, lost *events.DamageError, known, now events.LogState) error {
+	shorter := lostSince(known, now) != nil // and not another event in the same place
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(retryWait):
+		}
+		if state, err := p.feed.State(ctx); shorter && err == nil && lostSince(known, state) == nil {
+			return errAccepted
 		}
 		if accepted, err := p.damaged(ctx, lost); accepted && err == nil {
 			return errAccepted
