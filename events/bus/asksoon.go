@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-dev/holdfast/internal/fault"
 )
 
 const (
@@ -40,17 +42,20 @@ func (s *suspects) add(subject string) {
 
 // AskSoon is Ask for questions whose answer takes no time. When the one who was asked
 // does not answer it asks all who could, takes the first answer, and does so for a
-// while. It gives up after 5 s.
+// while; one that answers [fault.Unavailable] is given a second try. It gives up after
+// 5 s.
 func (b *Bus) AskSoon(ctx context.Context, subject string, query, answer any) error {
 	if !b.suspects.has(subject) {
 		m, err := b.ask(ctx, soonTime, subject, query)
 		if err == nil {
-			return open(m, answer)
-		}
-		if ctx.Err() != nil || b.connection() != nil {
+			if err := open(m, answer); fault.CodeOf(err) != fault.Unavailable {
+				return err
+			} // another may know more, or this one a moment later
+		} else if ctx.Err() != nil || b.connection() != nil {
 			return unanswered(err, subject)
+		} else {
+			b.suspects.add(subject)
 		}
-		b.suspects.add(subject)
 	}
 	m, err := b.ask(ctx, soonTime, everySubject(subject), query)
 	if err != nil {
