@@ -39,6 +39,15 @@ race: deps ## Test what runs side by side with the race detector
 e2e: deps ## Test the real daemon through REST
 	go test -count=1 -timeout 20m ./e2e
 
+.PHONY: soak
+soak: deps ## Compare what a daemon uses before and after 2,000 backups
+	go test ./e2e -run TestSoak -count=1 -timeout 20m -v -soak 2000
+
+CHAOS ?= 10m
+.PHONY: chaos
+chaos: deps ## Kill, stop and hang everything for ten minutes (CHAOS=1m; a seed that failed: SEED=…)
+	go test ./e2e -run TestChaos -count=1 -timeout 30m -v -chaos $(CHAOS) -seed $(or $(SEED),0)
+
 .PHONY: bench
 bench: deps ## Measure against rivals
 	./scripts/bench.sh
@@ -66,6 +75,7 @@ deps: ## Install what the tests need and is not here yet
 .PHONY: ci
 ci: build tidied standalone lint test race ## What the machine checks
 	go vet work
+	$(MAKE) chaos CHAOS=1m
 
 # On a copy, so that a check never changes what is checked.
 .PHONY: tidied

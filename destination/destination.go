@@ -86,6 +86,22 @@ type Uploader interface {
 	Abort(ctx context.Context, u Upload) error
 }
 
+// Marker is a [Store] that can put another mark on what it stores.
+type Marker interface {
+	// WithMark returns the same store with another mark for the objects of its Put.
+	// It is closed with the store that it came from.
+	WithMark(mark string) Store
+}
+
+// WithMark returns s with another mark for the objects of its Put, or s itself where
+// it has no marks.
+func WithMark(s Store, mark string) Store {
+	if m, ok := s.(Marker); ok {
+		return m.WithMark(mark)
+	}
+	return s
+}
+
 // Signer is a [Store] whose objects can be fetched from the destination itself.
 type Signer interface {
 	// Sign returns a URL with which anybody can read the object for a while; the

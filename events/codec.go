@@ -2,6 +2,7 @@ package events
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,23 @@ type Unknown struct {
 
 // EventType implements [Event].
 func (u Unknown) EventType() string { return u.Type }
+
+// ErrBroken is wrapped by the errors of [Unmarshal].
+var ErrBroken = errors.New("events: an event cannot be decoded")
+
+// Broken is an event that cannot be decoded, such as one that another program has
+// written. Who reads the whole log goes on behind it; the aggregate that it belongs to
+// cannot be relied on.
+type Broken struct {
+	Type string // what it says that it is; may be empty
+	Err  error
+}
+
+// EventType implements [Event].
+func (b Broken) EventType() string { return b.Type }
+
+// Known reports whether this program can decode events of a type.
+func Known(eventType string) bool { return decoders[eventType] != nil }
 
 // decoders has a row for every event type.
 var decoders = map[string]func([]byte) (Event, error){
@@ -47,6 +65,7 @@ var decoders = map[string]func([]byte) (Event, error){
 	"project.removed.v1":         decode[ProjectRemoved],
 	"slot.acquired.v1":           decode[SlotAcquired],
 	"slot.released.v1":           decode[SlotReleased],
+	"log.accepted.v1":            decode[LogAccepted],
 }
 
 func decode[E Event](data []byte) (Event, error) {
@@ -69,6 +88,11 @@ const (
 	headerCorrelation = "correlation-id"
 	headerCausation   = "causation-id"
 	headerActor       = "actor"
+
+	// The same as extension attributes, for software that knows CloudEvents only.
+	extCorrelation = "ce-correlationid"
+	extCausation   = "ce-causationid"
+	extActor       = "ce-actor"
 )
 
 // Marshal returns an event as CloudEvents 1.0 binary-mode headers and JSON
@@ -90,7 +114,10 @@ func Marshal(e Envelope) (map[string]string, []byte, error) {
 		headerSubject: e.Aggregate.Kind + "/" + e.Aggregate.ID,
 		headerContent: "application/json",
 	}
-	for k, v := range map[string]string{headerCorrelation: e.CorrelationID, headerCausation: e.CausationID, headerActor: e.Actor} {
+	for k, v := range map[string]string{
+		headerCorrelation: e.CorrelationID, headerCausation: e.CausationID, headerActor: e.Actor,
+		extCorrelation: e.CorrelationID, extCausation: e.CausationID, extActor: e.Actor,
+	} {
 		if v != "" {
 			h[k] = v
 		}
@@ -99,18 +126,28 @@ func Marshal(e Envelope) (map[string]string, []byte, error) {
 }
 
 // Unmarshal is the inverse of [Marshal]; get returns a header or "". An event of
-// an unknown type becomes an [Unknown].
+// an unknown type becomes an [Unknown]. With an error, which wraps [ErrBroken], the
+// event is a [Broken].
 func Unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (Envelope, error) {
+	e, err := unmarshal(a, r, get, data)
+	if err != nil {
+		err = fmt.Errorf("%w: revision %d: %w", ErrBroken, r, err)
+		e.Event = Broken{Type: strings.TrimPrefix(get(headerType), typePrefix), Err: err}
+	}
+	return e, err
+}
+
+func unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (Envelope, error) {
 	e := Envelope{ID: get(headerID), Aggregate: a, Revision: r, Cause: Cause{
 		CorrelationID: get(headerCorrelation), CausationID: get(headerCausation), Actor: get(headerActor),
 	}}
 	typ, ok := strings.CutPrefix(get(headerType), typePrefix)
 	if !ok {
-		return e, fmt.Errorf("revision %d: %s %q is not one of Holdfast's", r, headerType, get(headerType))
+		return e, fmt.Errorf("%s %q is not one of Holdfast's", headerType, get(headerType))
 	}
 	var err error
 	if e.Time, err = time.Parse(time.RFC3339Nano, get(headerTime)); err != nil {
-		return e, fmt.Errorf("revision %d: %s: %w", r, headerTime, err)
+		return e, fmt.Errorf("%s: %w", headerTime, err)
 	}
 	dec, ok := decoders[typ]
 	if !ok {
@@ -118,7 +155,7 @@ func Unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (E
 		return e, nil
 	}
 	if e.Event, err = dec(data); err != nil {
-		return e, fmt.Errorf("revision %d: decode %s: %w", r, typ, err)
+		return e, fmt.Errorf("decode %s: %w", typ, err)
 	}
 	return e, nil
 }

@@ -18,6 +18,9 @@ var (
 	// ErrUnavailable is returned when the log cannot be reached or does not
 	// confirm in time. An append that failed with it may have happened.
 	ErrUnavailable = errors.New("events: log unavailable")
+	// ErrBehind is returned when a read shows less of an aggregate than is known to
+	// be in the log. It wraps ErrUnavailable: trying again later helps.
+	ErrBehind = fmt.Errorf("%w: what was read is older than what is known", ErrUnavailable)
 	// ErrNoChange is returned by a decision that has nothing to append, and
 	// passed on by [Update].
 	ErrNoChange = errors.New("events: nothing to append")
@@ -115,7 +118,9 @@ type Log interface {
 	Append(ctx context.Context, a Aggregate, expected Revision, e Event, c Cause) (Envelope, error)
 
 	// Read yields the events of a after the given revision, oldest first. It
-	// stops after the first error.
+	// stops after the first error. It ends without an error only when the log itself
+	// has said that there are no more: an answer that does not come or breaks off is
+	// ErrUnavailable.
 	Read(ctx context.Context, a Aggregate, after Revision) iter.Seq2[Envelope, error]
 
 	// Last returns the newest event of a, or ErrNoEvent.

@@ -46,7 +46,7 @@ func NATSCluster(tb testing.TB) (url string, nodes []Node) {
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {
-		if !n.srv.ReadyForConnections(20 * time.Second) {
+		if !n.srv.ReadyForConnections(2 * time.Minute) {
 			tb.Fatal("NATS cluster: a node is not ready")
 		}
 		urls = append(urls, n.srv.ClientURL())
@@ -68,7 +68,7 @@ func waitForMeta(tb testing.TB, url string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		err := probe(ctx, js)

@@ -49,7 +49,7 @@ func checkParts(ctx context.Context, out io.Writer, c config.Config, try bool) e
 	if try {
 		errs = append(errs, tryDestinations(ctx, out, c))
 		if c.NATS.URL != "" {
-			_, b, err := connect(ctx, c, zap.NewNop())
+			_, b, err := connect(ctx, c, zap.NewNop(), connectWait)
 			if err == nil {
 				b.Close()
 			}

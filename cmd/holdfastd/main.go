@@ -75,7 +75,7 @@ func root() *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&o.config, "config", "", "configuration file (default: what "+config.Variable+" names, else none)")
 	cmd.Flags().StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(configCommand(o), keysCommand(), projectCommand(o), sweepCommand(o), adoptCommand(o))
+	cmd.AddCommand(configCommand(o), keysCommand(), projectCommand(o), sweepCommand(o), adoptCommand(o), logCommand(o))
 	return cmd
 }
 

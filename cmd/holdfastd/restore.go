@@ -30,10 +30,9 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		return serve.Service{}, err
 	}
 	wc := worker.Config{
-		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, StallTimeout: c.Restore.StallTimeout, Send: commands.Send, Report: b.Report, Logger: log,
-		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
-			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
-			return data, err
+		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Logger: log,
+		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
+			return readArchive(ctx, b, pool, q)
 		},
 	}
 	if wc.Identities, err = identities(c); err != nil {

@@ -13,8 +13,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/destination/local"
+	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/dirlock"
 	"github.com/holdfast-dev/holdfast/internal/logging"
 	"github.com/holdfast-dev/holdfast/internal/serve"
 	"github.com/holdfast-dev/holdfast/services/backup"
@@ -26,15 +28,24 @@ import (
 // grace is how long the services may take to stop.
 const grace = 30 * time.Second
 
-// connectWait is how long to wait for a cluster that elects its leader.
-const connectWait = time.Minute
+// connectWait is how long a command waits for a server, or for a cluster that elects its
+// leader.
+const connectWait = 15 * time.Second
 
 // run runs the services of c until ctx ends.
 func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	srv, b, err := connect(ctx, c, log)
+	unlock, err := lockDataDir(c)
+	if held, ok := errors.AsType[*dirlock.HeldError](err); ok {
+		return fmt.Errorf("data_dir: %w; stop that process, or give this one a data_dir of its own", held)
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	srv, b, err := connect(ctx, c, log, 0)
 	if err != nil {
 		return err
 	}
@@ -44,7 +55,10 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 			srv.Stop()
 		}
 	}()
-	var services []serve.Service
+	if err := await(ctx, log, func() error { return examine(ctx, c, b) }); err != nil {
+		return err
+	}
+	services := []serve.Service{{Name: "log", Run: b.Watch}}
 	if srv != nil {
 		services = append(services, serve.Service{Name: "nats", Run: func(ctx context.Context) error { return tend(ctx, srv, b, c, log) }},
 			serve.Service{Name: "socket", Run: func(ctx context.Context) error { return admit(ctx, srv, c, log) }})
@@ -65,19 +79,56 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 	return serve.All(ctx, grace, services...)
 }
 
-// connect starts the embedded server, unless the configuration names another.
-func connect(ctx context.Context, c config.Config, log *zap.Logger) (srv *bus.Server, b *bus.Bus, err error) {
+// await calls f until the event log is in reach, and says what it waits for.
+func await(ctx context.Context, log *zap.Logger, f func() error) error {
+	const again = time.Second
+	for said := false; ; said = true {
+		err := f()
+		if !errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		if !said {
+			log.Warn("waiting for the event log", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(again):
+		}
+	}
+}
+
+// catalogPath is where the catalog of this process lies.
+func catalogPath(c config.Config) string { return filepath.Join(c.DataDir, "catalog.db") }
+
+// examine looks whether the log is whole, and is the one that the catalog was built
+// from, before anything is written to it.
+func examine(ctx context.Context, c config.Config, b *bus.Bus) error {
+	known, err := projection.Checkpoint(ctx, catalogPath(c))
+	if err != nil {
+		return fmt.Errorf("catalog: %w", err)
+	}
+	b.Expect(known)
+	return b.Examine(ctx)
+}
+
+// connect starts the embedded server, unless the configuration names another, for which
+// it waits; 0 is as long as ctx lasts.
+func connect(ctx context.Context, c config.Config, log *zap.Logger, wait time.Duration) (srv *bus.Server, b *bus.Bus, err error) {
 	if c.NATS.URL == "" {
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			return nil, nil, fmt.Errorf("data_dir: %w", err)
 		}
-		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password})
+		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password, Logger: log.With(logging.Service("nats"))})
 		if err != nil {
 			return nil, nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectWait)
-	defer cancel()
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
 	b, err = bus.Connect(ctx, srv, bus.Config{
 		URL: c.NATS.URL, Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas,
 		Name: "holdfastd", Logger: log.With(logging.Service("bus")),
@@ -128,7 +179,8 @@ func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log
 }
 
 func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
-	p := projection.New(filepath.Join(c.DataDir, "catalog.db"), b.Log(), log)
+	p := projection.New(catalogPath(c), b.Log(), log)
+	p.OnDamage(b.Damaged)
 	q, err := b.NewQueries("holdfast-catalog")
 	if err != nil {
 		return serve.Service{}, err
@@ -141,6 +193,9 @@ func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		return errors.Join(p.Run(ctx), q.Close())
 	}}, err
 }
+
+// maxBehind is how long the catalog may be behind the log before that is not ready.
+const maxBehind = 10 * time.Second
 
 func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, stderr io.Writer) (serve.Service, error) {
 	keys, err := apiKeys(c, stderr)
@@ -159,20 +214,26 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 	if err != nil {
 		return serve.Service{}, err
 	}
-	reader, tail := catalog.Client{Ask: b.Ask}, b.NewTail()
+	reader, tail := catalog.Client{Ask: b.AskSoon}, b.NewTail()
 	gc.Checks = []gateway.Check{
 		{Name: "event log", Do: b.Ready},
 		{Name: "catalog", Do: func(ctx context.Context) error {
-			_, err := reader.Projects(ctx, catalog.Projects{})
+			f, err := reader.Figures(ctx, catalog.Figures{})
+			if err == nil && f.Behind > maxBehind {
+				err = fmt.Errorf("the catalog is %d events behind the event log and has not come nearer for %s", f.Lag, f.Behind.Round(time.Second))
+			}
 			return err
 		}},
 	}
+	if c.NATS.URL == "" {
+		gc.Checks = append(gc.Checks, gateway.Check{Name: "disk", Do: func(context.Context) error { return diskOfLog(c) }})
+	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress,
-		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) (data []byte, err error) {
-			err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
-			return data, err
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued,
+		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
+			return readArchive(ctx, b, pool, q)
 		},
+		Alive: func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) },
 		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
 			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
 			return url, err

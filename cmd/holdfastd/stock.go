@@ -15,7 +15,8 @@ import (
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
 )
 
-// withWorker gives f a worker on the log that does not serve, and the log.
+// withWorker gives f a worker on the log that does not serve, and the log. It may record
+// what a damaged log has lost.
 func withWorker(ctx context.Context, c config.Config, f func(*worker.Worker, *bus.Bus) error) error {
 	b, detach, err := attach(ctx, c)
 	if err != nil {
@@ -31,7 +32,7 @@ func withWorker(ctx context.Context, c config.Config, f func(*worker.Worker, *bu
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(worker.New(wc, b.Log()), b), closeAll(wc.Destinations))
+	return errors.Join(f(worker.New(wc, b.RepairLog()), b), closeAll(wc.Destinations))
 }
 
 func sweepCommand(o *options) *cobra.Command {

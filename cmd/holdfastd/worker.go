@@ -21,7 +21,11 @@ import (
 )
 
 func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
-	state, err := b.Log().State(ctx)
+	var state events.LogState
+	err := await(ctx, log, func() (err error) {
+		state, err = b.Log().State(ctx)
+		return err
+	})
 	if err != nil {
 		return serve.Service{}, err
 	}
@@ -30,10 +34,9 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 		return serve.Service{}, err
 	}
 	wc.Report = b.Report
+	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) }
 	w := worker.New(wc, b.Log())
-	if err := w.Register(ctx); err != nil {
-		return serve.Service{}, err
-	}
+	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
 	if err != nil {
 		return serve.Service{}, err
@@ -47,14 +50,38 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCreate, w.Create),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify),
+		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCancel, w.Cancel),
+		bus.Answer(q, backup.AliveSubject(c.Pool), func(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }),
 		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read), bus.Answer(q, backup.SignSubject(c.Pool), w.Sign),
 	)
+	for name := range wc.Destinations {
+		err = errors.Join(err, bus.Answer(q, backup.AnyArchiveSubject(name), w.Read))
+	}
 	return serve.Service{Name: config.Worker, Run: func(ctx context.Context) error {
 		err := serve.All(ctx, grace, serve.Service{Name: "router", Run: r.Run}, serve.Service{Name: "sweep", Run: func(ctx context.Context) error {
-			return w.SweepDaily(ctx, b.Log())
+			return w.Begin(ctx, b.Log(), damage)
 		}}, serve.Service{Name: "register", Run: w.KeepRegistered})
 		return errors.Join(err, q.Close(), closeAll(wc.Destinations))
 	}}, err
+}
+
+// alive reports whether a pool has a worker. Only that nobody listens is a no: who does
+// not answer in time may be busy.
+func alive(ctx context.Context, b *bus.Bus, pool string) bool {
+	var answer backup.Alive
+	return !errors.Is(b.AskSoon(ctx, backup.AliveSubject(pool), backup.Alive{}, &answer), bus.ErrNobody)
+}
+
+// readArchive reads a range of an archive by a worker of its pool, or, when that has
+// none, by any that has a destination of the same name.
+func readArchive(ctx context.Context, b *bus.Bus, pool string, q backup.ArchiveRead) (data []byte, err error) {
+	err = b.Ask(ctx, backup.ArchiveSubject(pool), q, &data)
+	if errors.Is(err, bus.ErrNobody) {
+		if other := b.Ask(ctx, backup.AnyArchiveSubject(q.Destination), q, &data); other == nil || !errors.Is(other, bus.ErrNobody) {
+			err = other
+		}
+	}
+	return data, err
 }
 
 // workerConfig returns what a worker works on. Its objects carry the identity of
@@ -117,4 +144,13 @@ func room(c config.Config) error {
 		return fmt.Errorf("%d MiB free in data_dir, twice min_free is %d MiB", free>>20, 2*int64(c.MinFree)>>20)
 	}
 	return nil
+}
+
+// diskOfLog says that the disk of the embedded log is about to be full, or is.
+func diskOfLog(c config.Config) error {
+	free, err := local.Free(c.DataDir)
+	if err == nil && free < int64(c.MinFree) {
+		err = fmt.Errorf("%d MiB free in data_dir, min_free is %d MiB: make room, or the event log takes no writes", free>>20, int64(c.MinFree)>>20)
+	}
+	return err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/internal/parts"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
@@ -97,4 +98,11 @@ func (s *Store) blob(key string) *blockblob.Client { return s.c.NewBlockBlobClie
 // do makes a call, again where that may help.
 func (s *Store) do(ctx context.Context, call func(context.Context) error) error {
 	return brief(s.retry.DoHTTP(ctx, 0, judge, call))
+}
+
+// WithMark implements [destination.Marker].
+func (s *Store) WithMark(mark string) destination.Store {
+	marked := *s
+	marked.mark = mark
+	return &marked
 }

@@ -39,6 +39,7 @@ func TestStore(t *testing.T, o Options, open func(t *testing.T) destination.Stor
 		"SizesRoundTrip":             func(t *testing.T, s destination.Store) { sizes(t, s, o.Huge) },
 		"UnusualKeys":                unusual,
 		"ATrialLeavesNothing":        trial,
+		"MarksTellPutsApart":         marks,
 		"ListIsOrdered":              ordered,
 		"TooLargeIsRefusedAtOnce":    tooLarge,
 		"FailedPutLeavesNothing":     failedPut,
@@ -97,6 +98,16 @@ func putReports(t *testing.T, s destination.Store) {
 	}
 	if !bytes.Equal(get(t, s, "p/a.tar.gz", 0, -1), b) {
 		t.Error("read back other bytes")
+	}
+}
+
+func marks(t *testing.T, s destination.Store) {
+	for _, mark := range []string{"2026-11-25T04:00:00.123456789Z/one", "2026-11-25T04:00:00.123456789Z/two"} {
+		key := "p/" + mark[len(mark)-3:]
+		put(t, destination.WithMark(s, mark), key, []byte("x"))
+		if info, err := s.Stat(t.Context(), key); err != nil || info.Mark != mark {
+			t.Errorf("%s has the mark %q, %v; want %q", key, info.Mark, err, mark)
+		}
 	}
 }
 

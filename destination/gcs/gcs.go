@@ -20,6 +20,7 @@ import (
 	"golang.org/x/oauth2/google"
 	"google.golang.org/api/option"
 
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
@@ -121,4 +122,11 @@ func (s *Store) do(ctx context.Context, call func(context.Context) error) error 
 // isMissing reports whether there is no such object, or no such bucket.
 func isMissing(err error) bool {
 	return errors.Is(err, storage.ErrObjectNotExist) || errors.Is(err, storage.ErrBucketNotExist)
+}
+
+// WithMark implements [destination.Marker].
+func (s *Store) WithMark(mark string) destination.Store {
+	marked := *s
+	marked.mark = mark
+	return &marked
 }

@@ -390,3 +390,10 @@ func explain(op, object string, err error) error {
 	}
 	return &destination.Error{Op: op, Key: object, Err: err}
 }
+
+// WithMark implements [destination.Marker].
+func (s *Store) WithMark(mark string) destination.Store {
+	marked := *s
+	marked.mark = mark
+	return &marked
+}

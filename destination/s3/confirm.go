@@ -25,9 +25,9 @@ import (
 // checksum. Some accept it and later say back what they were told; what they
 // confirm is worth nothing.
 func (s *Store) probe(ctx context.Context) error {
-	s.probing.Lock()
-	defer s.probing.Unlock()
-	if s.verifies != nil {
+	s.trial.Lock()
+	defer s.trial.Unlock()
+	if s.trial.verifies != nil {
 		return nil
 	}
 	sent, other := []byte("holdfast"), []byte("Holdfast")
@@ -54,7 +54,7 @@ func (s *Store) probe(ctx context.Context) error {
 	}
 	if err == nil {
 		verifies := !accepted
-		s.verifies = &verifies
+		s.trial.verifies = &verifies
 	}
 	return err
 }
@@ -162,7 +162,7 @@ func (u *upload) compare(ctx context.Context, st minio.ObjectInfo, sums parts.Su
 	if st.Size != sums.Size {
 		return fmt.Errorf("%w: %d bytes were sent, it has %d", destination.ErrCorrupt, sums.Size, st.Size)
 	}
-	if *u.s.verifies {
+	if *u.s.trial.verifies {
 		switch {
 		case u.s.p.MD5 && st.ETag == u.etag.of(u.id != ""):
 			return nil

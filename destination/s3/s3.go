@@ -18,6 +18,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/internal/parts"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
@@ -85,8 +86,12 @@ type Store struct {
 	core   minio.Core
 	idle   *retry.Transport
 	retry  retry.Policy
+	trial  *trial
+}
 
-	probing  sync.Mutex
+// trial is what was found out about a provider. Stores of the same bucket share it.
+type trial struct {
+	sync.Mutex
 	verifies *bool // the provider refuses wrong checksums; nil: not tried yet
 }
 
@@ -126,7 +131,7 @@ func Open(c Config) (*Store, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	return &Store{p: c.Provider, bucket: c.Bucket, prefix: prefix, mark: c.Mark, core: *core, idle: transport, retry: c.Retry}, nil
+	return &Store{p: c.Provider, bucket: c.Bucket, prefix: prefix, mark: c.Mark, core: *core, idle: transport, retry: c.Retry, trial: &trial{}}, nil
 }
 
 // Close lets go of idle connections.
@@ -137,3 +142,10 @@ func (s *Store) Close() error {
 
 func (s *Store) name(key string) string { return s.prefix + key }
 func (s *Store) path(key string) string { return s.p.Scheme + "://" + s.bucket + "/" + s.name(key) }
+
+// WithMark implements [destination.Marker].
+func (s *Store) WithMark(mark string) destination.Store {
+	marked := *s
+	marked.mark = mark
+	return &marked
+}

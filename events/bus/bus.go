@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,22 @@ type Bus struct {
 	replicas int
 	log      *zap.Logger
 	unstored atomic.Int64
+	away     atomic.Bool // the server is; the connection's own status cannot be asked while it is made again
+	damage   atomic.Pointer[events.DamageError]
+
+	unpublished atomic.Bool // other processes do not know the damage yet
+
+	suspects suspects
+	said     notices
+
+	mu       sync.Mutex
+	known    events.LogState    // what the log was when it was last whole; zero if not known
+	troubles map[string]trouble // what does not work now
+
+	suspicions map[events.LogState]sighting // ends of the log that were known and are not seen
 }
+
+const pingInterval = 5 * time.Second
 
 // Streams.
 const (
@@ -49,16 +65,25 @@ const (
 )
 
 // Connect connects to srv, or to cfg.URL if srv is nil, and creates what is
-// missing of the streams. It waits for a cluster that is still electing until
-// ctx ends. The caller must call [Bus.Close].
+// missing of the streams. It waits for a server that is not there yet, and for a
+// cluster that is still electing, until ctx ends, and logs what it waits for. The
+// caller must call [Bus.Close].
 func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	b := &Bus{replicas: max(1, cfg.Replicas), log: cfg.Logger, troubles: map[string]trouble{}, suspicions: map[events.LogState]sighting{}}
 	opts := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { cfg.Logger.Warn("nats disconnected", zap.Error(err)) }),
-		nats.ReconnectHandler(func(*nats.Conn) { cfg.Logger.Info("nats reconnected") }),
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(1), // a server that hangs is left after twice the interval
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.away.Store(true)
+			cfg.Logger.Warn("nats disconnected", zap.Error(err))
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			b.away.Store(false)
+			cfg.Logger.Info("nats reconnected")
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Warn("nats", zap.Error(err)) }),
 	}
 	if srv != nil {
@@ -76,16 +101,16 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 			opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
 		}
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := b.dial(ctx, cfg.URL, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
+		return nil, err
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
-	b := &Bus{nc: nc, js: js, replicas: max(1, cfg.Replicas), log: cfg.Logger}
+	b.nc, b.js = nc, js
 	if err := b.provision(ctx); err != nil {
 		nc.Close()
 		return nil, err
@@ -96,74 +121,27 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 // Close ends the connection. Stop what uses the bus first.
 func (b *Bus) Close() { b.nc.Close() }
 
-// Ready returns an error that says why the event log is out of reach, if it is.
-func (b *Bus) Ready(ctx context.Context) error {
-	if s := b.nc.Status(); s != nats.CONNECTED {
-		return fmt.Errorf("NATS is %s", s)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if _, err := b.js.Stream(ctx, streamEvents); err != nil {
-		return fmt.Errorf("event log: %w", err)
-	}
-	return nil
-}
-
 // Unstored returns how many tries to store something the server has left without
 // a good answer since the last call. An embedded server that has once met a full
 // disk refuses a stream's writes until it is restarted, and says so in no other
 // way.
 func (b *Bus) Unstored() int64 { return b.unstored.Swap(0) }
 
-func (b *Bus) provision(ctx context.Context) error {
-	const day = 24 * time.Hour
-	for _, c := range []jetstream.StreamConfig{
-		{
-			Name: streamEvents, Subjects: []string{"holdfast.evt.*.*.*.*"}, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
-			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
-		},
-		{
-			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
-			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
-		},
-		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
-		{
-			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,
-			MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
-		},
-	} {
-		c.Replicas = b.replicas
-		if err := b.createStream(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// createStream tries until a cluster has elected its leader.
-func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error {
-	for {
-		tctx, cancel := context.WithTimeout(ctx, 2*time.Second) // without a leader there is no answer at all
-		_, err := b.js.CreateStream(tctx, c)
-		cancel()
-		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil // the replicas or limits may have been tuned by the operator
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("create stream %s: %w", c.Name, err)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
 // watermillLog writes what Watermill says into zap. Its Info is chatter.
-type watermillLog struct{ l *zap.Logger }
+type watermillLog struct {
+	l    *zap.Logger
+	said *notices // while the log is away each delivery fails with the same error
+}
+
+func (b *Bus) watermill() watermillLog { return watermillLog{b.log, &b.said} }
 
 // Error implements watermill.LoggerAdapter.
 func (w watermillLog) Error(msg string, err error, f watermill.LogFields) {
 	if _, wanted := events.RetryDelay(err); wanted { // a handler that waits for its turn
 		w.l.Debug(msg, append(fields(f), zap.Error(err))...)
+		return
+	}
+	if errors.Is(err, events.ErrUnavailable) && !w.said.due(msg+err.Error()) {
 		return
 	}
 	w.l.Error(msg, append(fields(f), zap.Error(err))...)
@@ -180,7 +158,7 @@ func (watermillLog) Trace(string, watermill.LogFields) {}
 
 // With implements watermill.LoggerAdapter.
 func (w watermillLog) With(f watermill.LogFields) watermill.LoggerAdapter {
-	return watermillLog{w.l.With(fields(f)...)}
+	return watermillLog{w.l.With(fields(f)...), w.said}
 }
 
 func fields(f watermill.LogFields) []zap.Field {

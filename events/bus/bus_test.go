@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,7 +40,7 @@ func TestLogOnACluster(t *testing.T) {
 	url, _ := testenv.NATSCluster(t)
 	eventstest.TestLog(t, func(t *testing.T) events.Log {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		b, err := bus.Connect(ctx, nil, bus.Config{URL: url, Replicas: 3})
 		if err != nil {
@@ -372,5 +373,39 @@ func TestServerRestartKeepsTheLog(t *testing.T) {
 	env, err := b.Log().Append(t.Context(), backupA, 1, events.BackupHeld{}, events.Cause{})
 	if err != nil || env.Revision != 2 {
 		t.Fatalf("after restart: %+v, %v", env, err)
+	}
+}
+
+// TestFollowLeavesNoGoroutines follows a log that grows event by event.
+func TestFollowLeavesNoGoroutines(t *testing.T) {
+	b := embedded(t)
+	const n = 200
+	taken, done := make(chan events.Revision), errors.New("done")
+	go func() {
+		defer close(taken)
+		if err := b.Log().Follow(t.Context(), 0, func(envs []events.Envelope) error {
+			for _, e := range envs {
+				taken <- e.Revision
+				if e.Revision == n {
+					return done
+				}
+			}
+			return nil
+		}); !errors.Is(err, done) {
+			t.Error(err)
+		}
+	}()
+	hold(t, b, 1)
+	<-taken
+	before := runtime.NumGoroutine()
+	for range n - 2 {
+		hold(t, b, 1)
+		<-taken
+	}
+	if after := runtime.NumGoroutine(); after > before+10 {
+		t.Errorf("%d goroutines after %d batches, %d before", after, n, before)
+	}
+	hold(t, b, 1)
+	for range taken {
 	}
 }

@@ -3,7 +3,9 @@ package bus
 import (
 	"context"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -32,3 +34,26 @@ func DeleteStreams(tb testing.TB, b *Bus) {
 		}
 	}
 }
+
+// Provision creates what is missing of Holdfast's streams.
+func Provision(tb testing.TB, b *Bus) {
+	tb.Helper()
+	if err := b.provision(context.Background()); err != nil {
+		tb.Error(err)
+	}
+}
+
+// Publish stores a message in the log that need not be an event.
+func Publish(tb testing.TB, b *Bus, subject, typ, data string) {
+	tb.Helper()
+	m := nats.NewMsg(subject)
+	m.Data = []byte(data)
+	m.Header.Set("ce-type", typ)
+	m.Header.Set("ce-time", time.Now().UTC().Format(time.RFC3339Nano))
+	if _, err := b.js.PublishMsg(context.Background(), m); err != nil {
+		tb.Error(err)
+	}
+}
+
+// ServerName returns which server the bus is connected to.
+func ServerName(b *Bus) string { return b.nc.ConnectedServerName() }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -17,8 +16,7 @@ func (l *Log) State(ctx context.Context) (events.LogState, error) {
 	if err != nil {
 		return events.LogState{}, unavailable(err)
 	}
-	i := s.CachedInfo() // fresh: js.Stream has just asked for it
-	return events.LogState{Identity: i.Created.UTC().Format(time.RFC3339Nano), Last: events.Revision(i.State.LastSeq)}, nil
+	return stateOf(s.CachedInfo()), nil // fresh: js.Stream has just asked for it
 }
 
 const (
@@ -57,34 +55,41 @@ func (l *Log) Follow(ctx context.Context, after events.Revision, f func([]events
 		return unavailable(err)
 	}
 	defer cc.Stop()
+	closed := cc.Closed() // each call of it starts a goroutine
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-cc.Closed():
+		case <-closed:
 			return fmt.Errorf("%w: consumer of the log closed", events.ErrUnavailable)
 		case <-lost: //nolint:errcheck // heartbeats missed: the consumer resumes by itself
 		case m := <-msgs:
-			envs, err := drain(m, msgs)
-			if err != nil {
-				return err
+			envs, err := drain(m, msgs, after)
+			if len(envs) > 0 {
+				if err := f(envs); err != nil {
+					return err
+				}
+				after = envs[len(envs)-1].Revision
 			}
-			if err := f(envs); err != nil {
+			if err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// drain decodes m and what waits behind it.
-func drain(m jetstream.Msg, msgs <-chan jetstream.Msg) ([]events.Envelope, error) {
+// drain decodes m and what waits behind it, up to a revision that is missing.
+func drain(m jetstream.Msg, msgs <-chan jetstream.Msg, after events.Revision) ([]events.Envelope, error) {
 	var envs []events.Envelope
 	for {
 		env, err := decode(m)
 		if err != nil {
-			return nil, err
+			return envs, err
 		}
-		envs = append(envs, env)
+		if env.Revision != after+1 {
+			return envs, &events.DamageError{Gap: events.Gap{First: after + 1, Last: env.Revision - 1}}
+		}
+		envs, after = append(envs, env), env.Revision
 		if len(envs) == maxBatch {
 			return envs, nil
 		}
@@ -94,16 +99,4 @@ func drain(m jetstream.Msg, msgs <-chan jetstream.Msg) ([]events.Envelope, error
 			return envs, nil
 		}
 	}
-}
-
-func decode(m jetstream.Msg) (events.Envelope, error) {
-	md, err := m.Metadata()
-	if err != nil {
-		return events.Envelope{}, fmt.Errorf("event on %s: %w", m.Subject(), err)
-	}
-	a, err := aggregate(m.Subject())
-	if err != nil {
-		return events.Envelope{}, err
-	}
-	return events.Unmarshal(a, events.Revision(md.Sequence.Stream), m.Headers().Get, m.Data())
 }

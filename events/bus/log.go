@@ -4,23 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
 
 // Log is the [events.Log] and [events.Feed] on JetStream.
-type Log struct{ b *Bus }
+type Log struct {
+	b      *Bus
+	repair bool // also when the log is damaged
+}
 
-// Log returns the log of the bus.
-func (b *Bus) Log() *Log { return &Log{b} }
+// Log returns the log of the bus. Append returns a [*events.DamageError] while the log
+// is damaged.
+func (b *Bus) Log() *Log { return &Log{b: b} }
+
+// RepairLog returns the log of the bus for what brings a damaged log back into order.
+func (b *Bus) RepairLog() *Log { return &Log{b: b, repair: true} }
 
 const eventPrefix = "holdfast.evt."
 
@@ -38,6 +42,12 @@ const (
 // Append implements [events.Log].
 func (l *Log) Append(ctx context.Context, a events.Aggregate, expected events.Revision, e events.Event, c events.Cause) (events.Envelope, error) {
 	if err := a.Validate(); err != nil {
+		return events.Envelope{}, err
+	}
+	if d := l.b.Damage(); d != nil && !l.repair {
+		return events.Envelope{}, d
+	}
+	if err := l.b.suspected(); err != nil {
 		return events.Envelope{}, err
 	}
 	id, err := uuid.NewV7()
@@ -82,8 +92,9 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	pctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	ack, err := l.b.js.PublishMsg(pctx, m, jetstream.WithMsgID(env.ID), jetstream.WithRetryAttempts(0),
-		jetstream.WithExpectLastSequenceForSubject(uint64(expected), eventPrefix+env.Aggregate.String()+".>"))
+		jetstream.WithExpectLastSequenceForSubject(uint64(expected), filter(env.Aggregate)))
 	if err == nil {
+		l.b.stored(nil)
 		// The id is new with each Append, so a duplicate can only be our own
 		// earlier try, which lies above what we expected.
 		if events.Revision(ack.Sequence) > expected {
@@ -93,7 +104,9 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) || api.ErrorCode != wrongLastSequence && api.ErrorCode != wrongLastSequenceConstant {
-		l.b.unstored.Add(1)
+		if ctx.Err() == nil {
+			l.b.stored(err)
+		}
 		return 0, err
 	}
 	// Somebody wrote after expected. Was it an earlier try of ours, whose
@@ -113,67 +126,7 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	return 0, err
 }
 
-const batch = 500
-
-// Read implements [events.Log].
-func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
-	return func(yield func(events.Envelope, error) bool) {
-		for {
-			n := 0
-			msgs, err := jetstreamext.GetBatch(ctx, l.b.js, streamEvents, batch,
-				jetstreamext.GetBatchSubject(eventPrefix+a.String()+".>"), jetstreamext.GetBatchSeq(uint64(after)+1))
-			if err != nil {
-				yield(events.Envelope{}, unavailable(err))
-				return
-			}
-			for m, err := range msgs {
-				if errors.Is(err, jetstreamext.ErrNoMessages) {
-					return
-				}
-				if err != nil {
-					yield(events.Envelope{}, unavailable(err))
-					return
-				}
-				env, err := events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
-				if !yield(env, err) || err != nil {
-					return
-				}
-				n, after = n+1, env.Revision
-			}
-			if n < batch {
-				return
-			}
-		}
-	}
-}
-
-// Last implements [events.Log].
-func (l *Log) Last(ctx context.Context, a events.Aggregate) (events.Envelope, error) {
-	s, err := l.b.js.Stream(ctx, streamEvents)
-	if err != nil {
-		return events.Envelope{}, unavailable(err)
-	}
-	m, err := s.GetLastMsgForSubject(ctx, eventPrefix+a.String()+".>")
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return events.Envelope{}, events.ErrNoEvent
-	}
-	if err != nil {
-		return events.Envelope{}, unavailable(err)
-	}
-	return events.Unmarshal(a, events.Revision(m.Sequence), m.Header.Get, m.Data)
-}
-
 func unavailable(err error) error { return fmt.Errorf("%w: %w", events.ErrUnavailable, err) }
-
-// aggregate returns what an event's subject is about.
-func aggregate(subject string) (events.Aggregate, error) {
-	s, ok := strings.CutPrefix(subject, eventPrefix)
-	i := strings.LastIndexByte(s, '.')
-	if !ok || i < 0 {
-		return events.Aggregate{}, fmt.Errorf("subject %q is not an event's", subject)
-	}
-	return events.ParseAggregate(s[:i])
-}
 
 // sleep waits for d and reports whether ctx is still alive.
 func sleep(ctx context.Context, d time.Duration) bool {

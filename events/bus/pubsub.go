@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,13 +19,19 @@ import (
 // since one message may go to several topics.
 const headerUUID = "Watermill-Uuid"
 
-// metaSubject is where a handler finds the subject of a received message.
-const metaSubject = "holdfast_subject"
+// Where a handler finds the subject and the stream sequence of a received message.
+const (
+	metaSubject  = "holdfast_subject"
+	metaSequence = "holdfast_sequence"
+)
 
 const (
-	retryWait  = time.Second
-	fetchWait  = 30 * time.Second // of one request; shutting down does not wait for it
-	ackTimeout = 10 * time.Second
+	retryWait   = time.Second
+	sendTimeout = 3 * time.Second  // of a message that somebody waits to have sent
+	fetchWait   = 30 * time.Second // of one request; shutting down does not wait for it
+	ackTimeout  = 10 * time.Second
+
+	fetchHeartbeat = 3 * time.Second // of the server; a request that it has forgotten is noticed after two
 
 	handlerGrace = 10 * time.Second // between the end of a handler's context and giving it up
 )
@@ -37,17 +44,19 @@ type Publisher struct{ b *Bus }
 // Publish returns when the stream has stored the messages.
 func (p *Publisher) Publish(topic string, msgs ...*wm.Message) error {
 	for _, m := range msgs {
+		if err := p.b.connected(m.Context()); err != nil {
+			return fmt.Errorf("publish to %s: %w", topic, err)
+		}
 		out := nats.NewMsg(topic)
 		out.Data = m.Payload
 		for k, v := range m.Metadata {
 			out.Header.Set(k, v)
 		}
 		out.Header.Set(headerUUID, m.UUID)
-		ctx, cancel := context.WithTimeout(m.Context(), publishTimeout)
+		ctx, cancel := context.WithTimeout(m.Context(), sendTimeout)
 		_, err := p.b.js.PublishMsg(ctx, out, jetstream.WithMsgID(topic+"/"+m.UUID))
 		cancel()
-		if err != nil {
-			p.b.unstored.Add(1)
+		if p.b.stored(err); err != nil {
 			return fmt.Errorf("publish to %s: %w", topic, unavailable(err))
 		}
 	}
@@ -62,6 +71,8 @@ type SubscriberConfig struct {
 	Stream   string
 	Consumer func(topic string) jetstream.ConsumerConfig // durable name, filter, AckWait
 	Slots    int                                         // handlers at a time; default 1
+	Resume   bool                                        // a consumer that was deleted goes on where it was; otherwise it begins anew
+	State    func(consumer string, err error)            // is told why a consumer cannot be used, and with nil that it can; may be nil
 	NakDelay func(delivered uint64) time.Duration        // before a refused message comes again; default 1 s doubling to 1 min
 	Drain    time.Duration                               // how long handlers may go on after Close; default 0
 	Logger   watermill.LoggerAdapter
@@ -105,23 +116,24 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// Subscribe creates the topic's consumer and fetches from it until ctx ends or
-// the subscriber is closed. Then the channel is closed.
+// Subscribe creates the topic's consumer, for which it waits as long as the server
+// cannot, and fetches from it until ctx ends or the subscriber is closed. Then the
+// channel is closed.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Message, error) {
 	if !s.enter() {
 		return nil, errors.New("bus: subscriber is closed")
 	}
-	cc := s.cfg.Consumer(topic)
-	c, err := s.js.CreateOrUpdateConsumer(ctx, s.cfg.Stream, cc)
-	if err != nil {
+	n := &subscription{s: s, cfg: s.cfg.Consumer(topic)}
+	if err := n.openPatiently(ctx); err != nil {
 		s.open.Done()
-		return nil, fmt.Errorf("consumer %s: %w", cc.Durable, err)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan *wm.Message)
 	var slots sync.WaitGroup
+	slots.Go(func() { n.watch(ctx) })
 	for range s.cfg.Slots {
-		slots.Go(func() { s.fetch(ctx, c, out) })
+		slots.Go(func() { s.fetch(ctx, n, out) })
 	}
 	go func() {
 		select {
@@ -147,21 +159,30 @@ func (s *Subscriber) enter() bool {
 }
 
 // fetch is one slot: it asks for a message only when it is free.
-func (s *Subscriber) fetch(ctx context.Context, c jetstream.Consumer, out chan<- *wm.Message) {
+func (s *Subscriber) fetch(ctx context.Context, n *subscription, out chan<- *wm.Message) {
 	for ctx.Err() == nil {
+		c := n.consumer()
 		fctx, cancel := context.WithTimeout(ctx, fetchWait)
-		b, err := c.Fetch(1, jetstream.FetchContext(fctx))
+		b, err := c.Fetch(1, jetstream.FetchContext(fctx), jetstream.FetchHeartbeat(fetchHeartbeat))
 		if err == nil {
 			for m := range b.Messages() {
 				s.deliver(ctx, m, c.CachedInfo().Config.AckWait, out)
+				if s.cfg.Resume {
+					n.check(ctx)
+				}
 			}
 			err = b.Error()
 		}
 		cancel()
-		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
-			s.cfg.Logger.Error("fetch", err, nil)
-			sleep(ctx, retryWait)
+		if err != nil {
+			n.failed(ctx, err)
 		}
+	}
+}
+
+func (s *Subscriber) state(consumer string, err error) {
+	if s.cfg.State != nil {
+		s.cfg.State(consumer, err)
 	}
 }
 
@@ -192,6 +213,7 @@ func (s *Subscriber) deliver(ctx context.Context, jm jetstream.Msg, ackWait time
 		m.Metadata.Set(k, jm.Headers().Get(k))
 	}
 	m.Metadata.Set(metaSubject, jm.Subject())
+	m.Metadata.Set(metaSequence, strconv.FormatUint(md.Sequence.Stream, 10))
 	d := &delivery{count: md.NumDelivered}
 	// The handler outlives ctx by Drain, so its context hangs on no other.
 	hctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))

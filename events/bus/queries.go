@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
 
@@ -19,16 +21,20 @@ const queryPrefix = "holdfast.q."
 // far away are the slowest.
 const queryTimeout = 60 * time.Second
 
+// ErrNobody is wrapped by the error of [Bus.Ask] when nobody answers a subject.
+var ErrNobody = errors.New("bus: nobody answers")
+
 // maxQueries bounds what one endpoint answers at a time.
 const maxQueries = 64
 
 // Queries answers queries of other services. It is a NATS micro service, so
 // `nats micro ls` shows it.
 type Queries struct {
-	svc micro.Service
-	ctx context.Context //nolint:containedctx // the handlers of a micro service get none of their own
-	end context.CancelFunc
-	b   *Bus
+	svc    micro.Service
+	member string          // of the group of all that answer the same
+	ctx    context.Context //nolint:containedctx // the handlers of a micro service get none of their own
+	end    context.CancelFunc
+	b      *Bus
 }
 
 // NewQueries starts a query service without endpoints. The caller must call
@@ -54,7 +60,7 @@ func (q *Queries) Close() error {
 // sent as it is, anything else as JSON.
 func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, query Q) (A, error)) error {
 	busy := make(chan struct{}, maxQueries)
-	return q.svc.AddEndpoint("q", micro.HandlerFunc(func(r micro.Request) {
+	handler := micro.HandlerFunc(func(r micro.Request) {
 		busy <- struct{}{} // a micro endpoint calls one at a time
 		go func() {
 			defer func() { <-busy }()
@@ -68,7 +74,11 @@ func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, qu
 				return h(ctx, query)
 			})
 		}()
-	}), micro.WithEndpointSubject(queryPrefix+subject))
+	})
+	return errors.Join(
+		q.svc.AddEndpoint("q", handler, micro.WithEndpointSubject(queryPrefix+subject)),
+		q.svc.AddEndpoint("every", handler, micro.WithEndpointSubject(queryPrefix+everySubject(subject)), micro.WithEndpointQueueGroupDisabled()),
+	)
 }
 
 func (q *Queries) respond(r micro.Request, h func() (any, error)) {
@@ -94,19 +104,33 @@ func (q *Queries) respond(r micro.Request, h func() (any, error)) {
 // is if that is a *[]byte. When nobody answers the error has the code
 // [fault.Unavailable].
 func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error {
-	data, err := json.Marshal(query)
+	m, err := b.ask(ctx, queryTimeout, subject, query)
 	if err != nil {
-		return err
+		return unanswered(err, subject)
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	m, err := b.nc.RequestWithContext(ctx, queryPrefix+subject, data)
+	return open(m, answer)
+}
+
+// unanswered says for people who has not answered.
+func unanswered(err error, subject string) error {
+	who := "catalog"
+	if rest, ok := strings.CutPrefix(subject, "archive."); ok {
+		pool, _, _ := strings.Cut(rest, ".")
+		who = "worker of the pool " + pool
+	} else if rest, ok := strings.CutPrefix(subject, "pool."); ok {
+		who = "worker of the pool " + strings.TrimSuffix(rest, ".alive")
+	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return fault.Wrap(err, fault.Unavailable, "nobody answers %s; is the service that does so running?", subject)
-	case err != nil:
-		return fault.Wrap(err, fault.Unavailable, "no answer to %s in time", subject)
+		return fault.Wrap(ErrNobody, fault.Unavailable, "No %s is running; start one, or try again", who)
+	case errors.Is(err, events.ErrUnavailable):
+		return fault.Wrap(err, fault.Unavailable, "The NATS server is out of reach; try again")
 	}
+	return fault.Wrap(err, fault.Unavailable, "The %s does not answer in time; try again", who)
+}
+
+// open decodes an answer.
+func open(m *nats.Msg, answer any) error {
 	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
 		return fault.Errorf(fault.Code(code), "%s", m.Header.Get(micro.ErrorHeader))
 	}

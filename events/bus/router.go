@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ type Rejecter func(ctx context.Context, about events.Aggregate, c events.Cause, 
 // NewRouter returns a router without handlers. reject may be nil if no commands
 // are handled.
 func (b *Bus) NewRouter(reject Rejecter) (*Router, error) {
-	r, err := wm.NewRouter(wm.RouterConfig{CloseTimeout: 30 * time.Second}, watermillLog{b.log})
+	r, err := wm.NewRouter(wm.RouterConfig{CloseTimeout: 30 * time.Second}, b.watermill())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ type EventSubscription struct {
 // When ctx of Run ends, the context of h ends at once.
 func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 	sub := NewSubscriber(r.b.js, SubscriberConfig{
-		Stream: streamEvents, Slots: s.Slots, Logger: watermillLog{r.b.log},
+		Stream: streamEvents, Slots: s.Slots, Logger: r.b.watermill(), Resume: true, State: r.b.consumerState,
 		Consumer: func(topic string) jetstream.ConsumerConfig {
 			return jetstream.ConsumerConfig{
 				Durable: s.Name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.AckWait,
@@ -68,18 +69,29 @@ func (r *Router) HandleEvents(s EventSubscription, h events.Handler) {
 	})
 	topic := eventPrefix + "*." + s.Kind + ".*." + s.Event
 	r.router.AddConsumerHandler(s.Name, topic, sub, func(m *wm.Message) error {
-		a, err := aggregate(m.Metadata.Get(metaSubject))
+		rev, err := strconv.ParseUint(m.Metadata.Get(metaSequence), 10, 64)
 		if err != nil {
 			return err
 		}
-		// Who handles a request reads its aggregate, so the revision is not needed.
-		env, err := events.Unmarshal(a, 0, m.Metadata.Get, m.Payload)
-		if err != nil {
-			return err
+		env, err := unmarshal(m.Metadata.Get(metaSubject), events.Revision(rev), m.Metadata.Get, m.Payload)
+		if err == nil {
+			if u, ok := env.Event.(events.Unknown); ok {
+				err = fmt.Errorf("revision %d: this version does not know the event %s; a later one handles it", rev, u.Type)
+			}
+		}
+		if err != nil { // kept for whoever can read it, this worker after its upgrade perhaps
+			r.b.log.Error("an event is set aside for a while", fields(watermill.LogFields{"subscription": s.Name, "error": err.Error()})...)
+			return settle(m.Context(), events.RetryAfter(err, setAside))
 		}
 		return settle(m.Context(), h.Handle(m.Context(), env))
 	})
 }
+
+// setAside is when an event that cannot be handled is looked at again.
+const setAside = time.Minute
+
+// consumerState takes note of whether a consumer can be used.
+func (b *Bus) consumerState(consumer string, err error) { b.note("consumer "+consumer, err) }
 
 // settle turns a handler's wish into what the delivery shall do.
 func settle(ctx context.Context, err error) error {
@@ -106,12 +118,15 @@ const (
 )
 
 // Commands sends commands.
-type Commands struct{ bus *cqrs.CommandBus }
+type Commands struct {
+	b   *Bus
+	bus *cqrs.CommandBus
+}
 
 // Commands returns the sending end of the commands.
 func (b *Bus) Commands() (*Commands, error) {
 	cb, err := cqrs.NewCommandBusWithConfig(&Publisher{b}, cqrs.CommandBusConfig{
-		Marshaler: commandMarshaler{}, Logger: watermillLog{b.log},
+		Marshaler: commandMarshaler{}, Logger: b.watermill(),
 		GeneratePublishTopic: func(p cqrs.CommandBusGeneratePublishTopicParams) (string, error) {
 			c, ok := p.Command.(events.Command)
 			if !ok {
@@ -124,11 +139,15 @@ func (b *Bus) Commands() (*Commands, error) {
 			return commandPrefix + strings.Join([]string{to.Service, to.Pool, to.About.Project, to.Verb}, "."), nil
 		},
 	})
-	return &Commands{cb}, err
+	return &Commands{b, cb}, err
 }
 
-// Send returns when the command is stored. It does not wait for its effect.
+// Send returns when the command is stored. It does not wait for its effect. While the
+// log is damaged it returns a [*events.DamageError].
 func (c *Commands) Send(ctx context.Context, cmd events.Command, cause events.Cause) error {
+	if d := c.b.Damage(); d != nil {
+		return d // nobody could act on it
+	}
 	return c.bus.SendWithModifiedMessage(ctx, cmd, func(m *wm.Message) error {
 		m.Metadata.Set(metaAbout, cmd.CommandRoute().About.String())
 		m.Metadata.Set(metaActor, cause.Actor)
@@ -156,11 +175,11 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 	topic := commandPrefix + strings.Join([]string{service, pool, "*", verb}, ".")
 	name := strings.Join([]string{service, pool, verb}, "-")
 	p, err := cqrs.NewCommandProcessorWithConfig(r.router, cqrs.CommandProcessorConfig{
-		Marshaler: commandMarshaler{}, Logger: watermillLog{r.b.log},
+		Marshaler: commandMarshaler{}, Logger: r.b.watermill(),
 		GenerateSubscribeTopic: func(cqrs.CommandProcessorGenerateSubscribeTopicParams) (string, error) { return topic, nil },
 		SubscriberConstructor: func(cqrs.CommandProcessorSubscriberConstructorParams) (wm.Subscriber, error) {
 			return NewSubscriber(r.b.js, SubscriberConfig{
-				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: watermillLog{r.b.log},
+				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: r.b.watermill(), State: r.b.consumerState,
 				Consumer: func(topic string) jetstream.ConsumerConfig {
 					return jetstream.ConsumerConfig{
 						Durable: name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,
@@ -202,6 +221,9 @@ func (r *Router) rejectPoison(next wm.HandlerFunc) wm.HandlerFunc {
 		if err == nil {
 			return out, nil
 		}
+		if errors.Is(err, events.ErrBroken) {
+			err = fault.Wrap(err, fault.Conflict, "the event log has an event about this that cannot be read")
+		}
 		if !fault.Permanent(err) {
 			d := deliveryOf(m.Context())
 			if fault.CodeOf(err) != fault.Internal || errors.Is(err, context.Canceled) || errors.Is(err, events.ErrUnavailable) || d.count < maxDeliveries {
@@ -211,7 +233,7 @@ func (r *Router) rejectPoison(next wm.HandlerFunc) wm.HandlerFunc {
 		}
 		about, aerr := events.ParseAggregate(m.Metadata.Get(metaAbout))
 		if aerr == nil && r.reject != nil {
-			if rerr := r.reject(m.Context(), about, causeOf(m), err); rerr != nil {
+			if rerr := r.reject(m.Context(), about, causeOf(m), err); rerr != nil && !errors.Is(rerr, events.ErrBroken) {
 				return out, rerr
 			}
 		}

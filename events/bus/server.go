@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 )
 
 // ServerConfig says how to run the embedded server.
@@ -17,6 +18,7 @@ type ServerConfig struct {
 	Listen string // host:port for subscribers of other processes; empty: no port at all
 	User   string // with Password, required when Listen is set
 	Pass   string
+	Logger *zap.Logger // takes what the server says; nil: nothing
 }
 
 // Server is an embedded NATS server with JetStream. Every acknowledged write is
@@ -34,6 +36,9 @@ const readyTimeout = 60 * time.Second
 // StartServer starts an embedded server and returns when it is ready. The caller
 // must call [Server.Stop].
 func StartServer(cfg ServerConfig) (*Server, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
 	s := &Server{cfg: cfg}
 	if err := s.start(); err != nil {
 		return nil, err
@@ -68,12 +73,30 @@ func (s *Server) start() error {
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
 	}
+	fatal := make(chan string, 1)
+	srv.SetLoggerV2(serverLog{s.cfg.Logger.Sugar(), fatal}, false, false, false)
 	go srv.Start() // returns by itself; Stop waits for the server's goroutines
-	if !srv.ReadyForConnections(readyTimeout) {
+	if err := s.awaitReady(srv, fatal); err != nil {
 		srv.Shutdown()
-		return fmt.Errorf("embedded NATS server in %s was not ready within %s; is %s in use, or another holdfastd running on the same data_dir?", s.cfg.Dir, readyTimeout, s.cfg.Listen)
+		return err
 	}
 	s.cur = srv
+	return nil
+}
+
+// awaitReady waits until a server is ready, or says why it cannot be.
+func (s *Server) awaitReady(srv *server.Server, fatal <-chan string) error {
+	const look = 100 * time.Millisecond
+	for begin := time.Now(); !srv.ReadyForConnections(look); {
+		select {
+		case why := <-fatal:
+			return fmt.Errorf("embedded NATS server: %s", why)
+		default:
+		}
+		if time.Since(begin) > readyTimeout {
+			return fmt.Errorf("embedded NATS server in %s was not ready within %s", s.cfg.Dir, readyTimeout)
+		}
+	}
 	return nil
 }
 

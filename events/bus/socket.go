@@ -3,10 +3,12 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 )
 
@@ -17,8 +19,13 @@ func (s *Server) ServeSocket(ctx context.Context, path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	addr, release, err := socketAddress(path)
+	if err != nil {
+		return err
+	}
+	defer release()
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
+	l, err := lc.Listen(ctx, "unix", addr)
 	if err != nil {
 		return err
 	}
@@ -59,8 +66,40 @@ func (s *Server) join(ctx context.Context, client net.Conn) {
 	other.Wait()
 }
 
+// maxSocketPath is the length of the longest path that the system takes as the address
+// of a socket.
+const maxSocketPath = 107
+
+// socketAddress returns an address of the socket at path that is short enough: a longer
+// path goes by way of an open folder. The caller must call release when the address is
+// not used any more.
+func socketAddress(path string) (addr string, release func(), err error) {
+	if len(path) <= maxSocketPath {
+		return path, func() {}, nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", nil, err
+	}
+	addr = fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
+	return addr, func() { _ = dir.Close() }, nil
+}
+
+// DialSocket connects to the socket at path, however long that is.
+func DialSocket(ctx context.Context, path string) (net.Conn, error) {
+	addr, release, err := socketAddress(path)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", addr)
+}
+
 // socketDialer dials a socket whatever the address is.
 type socketDialer string
 
 // Dial implements nats.CustomDialer.
-func (d socketDialer) Dial(string, string) (net.Conn, error) { return net.Dial("unix", string(d)) } //nolint:noctx // the interface has none
+func (d socketDialer) Dial(string, string) (net.Conn, error) {
+	return DialSocket(context.Background(), string(d)) // the interface has no context
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,14 +13,24 @@ import (
 )
 
 // TestSocket writes to the log of a server by way of its socket, which others
-// cannot open, and is gone with its context.
+// cannot open, and is gone with its context. A path may be longer than the system takes
+// as an address.
 func TestSocket(t *testing.T) {
+	for _, name := range []string{"s", strings.Repeat("long/", 30) + "s"} {
+		t.Run(name, func(t *testing.T) { testSocket(t, filepath.Join(t.TempDir(), name)) })
+	}
+}
+
+func testSocket(t *testing.T, path string) {
+	t.Helper()
 	srv, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Stop)
-	path := filepath.Join(t.TempDir(), "s")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, nil, 0o600); err != nil { // of a process that crashed
 		t.Fatal(err)
 	}

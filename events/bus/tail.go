@@ -44,9 +44,12 @@ func (t *Tail) Watch(a events.Aggregate) (changed <-chan struct{}, stop func()) 
 
 // Run wakes those who wait until ctx ends.
 func (t *Tail) Run(ctx context.Context) error {
+	var said notice
 	for ctx.Err() == nil {
 		if err := t.follow(ctx); err != nil && ctx.Err() == nil {
-			t.b.log.Warn("tail of the event log: " + err.Error())
+			if said.due(err.Error()) {
+				t.b.log.Warn("tail of the event log: " + err.Error())
+			}
 			sleep(ctx, retryWait)
 		}
 	}
@@ -59,7 +62,7 @@ func (t *Tail) follow(ctx context.Context) error {
 		return err
 	}
 	cc, err := c.Consume(func(m jetstream.Msg) {
-		a, err := aggregate(m.Subject())
+		a, _, err := parseSubject(m.Subject())
 		if err != nil {
 			return
 		}

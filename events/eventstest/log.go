@@ -18,8 +18,28 @@ import (
 type Log struct {
 	Name string // the identity of the log
 
-	mu  sync.Mutex
-	all []events.Envelope
+	mu   sync.Mutex
+	all  []events.Envelope
+	lost map[events.Revision]bool
+}
+
+// Lose lets the log have lost an event.
+func (l *Log) Lose(r events.Revision) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost == nil {
+		l.lost = map[events.Revision]bool{}
+	}
+	l.lost[r] = true
+}
+
+// Put appends an event as it is, a broken one for example, apart from its revision.
+func (l *Log) Put(env events.Envelope) events.Envelope {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	env.Revision = events.Revision(len(l.all) + 1)
+	l.all = append(l.all, env)
+	return env
 }
 
 // Append implements [events.Log].
@@ -42,7 +62,14 @@ func (l *Log) Append(_ context.Context, a events.Aggregate, expected events.Revi
 func (l *Log) Read(_ context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
 	return func(yield func(events.Envelope, error) bool) {
 		for _, env := range l.All() {
-			if env.Aggregate == a && env.Revision > after && !yield(env, nil) {
+			if env.Aggregate != a || env.Revision <= after {
+				continue
+			}
+			var err error
+			if b, ok := env.Event.(events.Broken); ok {
+				err = b.Err
+			}
+			if !yield(env, err) || err != nil {
 				return
 			}
 		}
@@ -61,17 +88,23 @@ func (l *Log) Last(_ context.Context, a events.Aggregate) (events.Envelope, erro
 
 // State implements [events.Feed].
 func (l *Log) State(context.Context) (events.LogState, error) {
-	return events.LogState{Identity: l.Name, Last: events.Revision(len(l.All()))}, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return events.LogState{Identity: l.Name, Last: events.Revision(len(l.all))}, nil
 }
 
 // Follow implements [events.Feed]. It looks for new events every millisecond.
 func (l *Log) Follow(ctx context.Context, after events.Revision, f func([]events.Envelope) error) error {
 	for {
-		if batch := l.All()[after:]; len(batch) > 0 {
+		batch, gap := l.next(after)
+		if len(batch) > 0 {
 			if err := f(batch); err != nil {
 				return err
 			}
 			after = batch[len(batch)-1].Revision
+		}
+		if gap != nil {
+			return gap
 		}
 		select {
 		case <-ctx.Done():
@@ -81,16 +114,30 @@ func (l *Log) Follow(ctx context.Context, after events.Revision, f func([]events
 	}
 }
 
-// All returns every event of every aggregate, oldest first.
+// next returns the events after a revision up to the first that is missing.
+func (l *Log) next(after events.Revision) (batch []events.Envelope, gap error) {
+	for _, env := range l.All() {
+		if env.Revision <= after {
+			continue
+		}
+		if env.Revision != after+1 {
+			return batch, &events.DamageError{Gap: events.Gap{First: after + 1, Last: env.Revision - 1}}
+		}
+		batch, after = append(batch, env), env.Revision
+	}
+	return batch, nil
+}
+
+// All returns every event of every aggregate, oldest first, without those that are lost.
 func (l *Log) All() []events.Envelope {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.all)
+	return slices.DeleteFunc(slices.Clone(l.all), func(env events.Envelope) bool { return l.lost[env.Revision] })
 }
 
 func (l *Log) last(a events.Aggregate) (events.Envelope, bool) {
 	for _, env := range slices.Backward(l.all) {
-		if env.Aggregate == a {
+		if env.Aggregate == a && !l.lost[env.Revision] {
 			return env, true
 		}
 	}

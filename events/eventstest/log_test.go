@@ -10,3 +10,10 @@ import (
 func TestLog(t *testing.T) {
 	eventstest.TestLog(t, func(*testing.T) events.Log { return &eventstest.Log{} })
 }
+
+func TestFaults(t *testing.T) {
+	eventstest.TestFaults(t, func(*testing.T) (events.Log, func(eventstest.Fault)) {
+		l := eventstest.NewFaulty(&eventstest.Log{})
+		return l, l.Set
+	})
+}

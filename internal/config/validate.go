@@ -80,6 +80,9 @@ func (f *file) validateWorker(c *Config) {
 	if c.Restore.Slots < 1 {
 		f.about("$.restore.slots", "must be at least 1")
 	}
+	if c.Restore.Patience < 0 {
+		f.about("$.restore.patience", "must not be negative")
+	}
 	if c.Restore.KeepOld < 0 {
 		f.about("$.restore.keep_old", "must not be negative")
 	}

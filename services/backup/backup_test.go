@@ -33,7 +33,7 @@ func TestDecisions(t *testing.T) {
 			return backup.Accept(s, backup.Create{Type: "full", BodyHash: hash})
 		}
 	}
-	start := func(s backup.State) (events.Event, error) { return backup.Start(s, "w") }
+	start := func(s backup.State) (events.Event, error) { return backup.Start(s, "w", "") }
 	complete := func(attempt int) func(backup.State) (events.Event, error) {
 		return func(s backup.State) (events.Event, error) {
 			return backup.Complete(s, events.BackupCompleted{Attempt: attempt})
@@ -60,11 +60,19 @@ func TestDecisions(t *testing.T) {
 		"a running backup cannot be rejected":         {state: after(requested), decide: reject, err: events.ErrNoChange},
 		"the first attempt":                           {state: after(requested), decide: start, want: events.BackupStarted{Attempt: 1, Worker: "w"}},
 		"the next attempt after a crash":              {state: after(requested, started), decide: start, want: events.BackupStarted{Attempt: 2, Worker: "w"}},
-		"nothing starts without a request":            {state: after(), decide: start, err: events.ErrNoChange},
+		"nothing starts without a request":            {state: after(), decide: start, err: events.ErrBehind},
 		"nothing starts after the end":                {state: after(requested, started, completed), decide: start, err: events.ErrNoChange},
+		"cancelling":                                  {state: after(requested, started), decide: backup.RequestCancel, want: events.BackupCancelRequested{}},
+		"cancelling twice changes nothing":            {state: after(requested, events.BackupCancelRequested{}), decide: backup.RequestCancel, err: events.ErrNoChange},
+		"what has ended is not cancelled":             {state: after(requested, started, completed), decide: backup.RequestCancel, code: fault.Conflict},
+		"what was never there is not cancelled":       {state: after(), decide: backup.RequestCancel, code: fault.BackupNotFound},
+		"a cancelled backup has an end":               {state: after(requested, started, events.BackupCancelRequested{}), decide: backup.EndCancel, want: events.BackupCancelled{Attempt: 1}},
+		"the next attempt of a cancelled backup":      {state: after(requested, started, events.BackupCancelRequested{}), decide: start, want: events.BackupCancelled{Attempt: 1}},
+		"an end that nobody asked for":                {state: after(requested, started), decide: backup.EndCancel, err: events.ErrNoChange},
 		"completing":                                  {state: after(requested, started), decide: complete(1), want: completed},
 		"an old attempt is fenced":                    {state: after(requested, started, events.BackupStarted{Attempt: 2}), decide: complete(1), err: events.ErrFenced},
-		"completing twice is fenced":                  {state: after(requested, started, completed), decide: complete(1), err: events.ErrFenced},
+		"completing twice changes nothing":            {state: after(requested, started, completed), decide: complete(1), err: events.ErrNoChange},
+		"another attempt has completed":               {state: after(requested, started, events.BackupStarted{Attempt: 2}, events.BackupCompleted{Attempt: 2}), decide: complete(1), err: events.ErrFenced},
 		"a failure that may pass":                     {state: after(requested, started), decide: fail(1, true), want: again},
 		"a failure that will not":                     {state: after(requested, started), decide: fail(1, false), want: final},
 		"the last failure is final":                   {state: after(requested, events.BackupStarted{Attempt: 3}), decide: fail(3, true), want: events.BackupFailed{Attempt: 3, Retryable: true, Final: true}},

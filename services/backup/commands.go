@@ -14,6 +14,7 @@ const (
 	VerbCreate = "create"
 	VerbDelete = "delete"
 	VerbVerify = "verify"
+	VerbCancel = "cancel"
 )
 
 // Types of backups. A type other than Full names the one part that is backed up.
@@ -56,9 +57,10 @@ func (c Create) CommandRoute() events.Route {
 
 // Delete asks for the end of a backup.
 type Delete struct {
-	ID      string `json:"id"`
-	Project string `json:"project"`
-	Pool    string `json:"pool"`
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`
+	Known   events.Revision `json:"known,omitempty"` // an event of the backup; who decides reads at least so far
 }
 
 // CommandRoute implements [events.Command].
@@ -68,15 +70,35 @@ func (c Delete) CommandRoute() events.Route {
 
 // Verify asks for a look at the stored archive.
 type Verify struct {
-	ID      string `json:"id"`
-	Project string `json:"project"`
-	Pool    string `json:"pool"`
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`
+	Known   events.Revision `json:"known,omitempty"` // as in Delete
 }
 
 // CommandRoute implements [events.Command].
 func (c Verify) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbVerify, About: events.BackupAggregate(c.Project, c.ID)}
 }
+
+// Cancel asks for the end of a backup that has not ended.
+type Cancel struct {
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`            // whose worker decides: the backup's, or another if that has none
+	Known   events.Revision `json:"known,omitempty"` // as in Delete
+}
+
+// CommandRoute implements [events.Command].
+func (c Cancel) CommandRoute() events.Route {
+	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCancel, About: events.BackupAggregate(c.Project, c.ID)}
+}
+
+// Alive asks whether a pool has a worker; there is an answer if it has.
+type Alive struct{}
+
+// AliveSubject returns the subject of Alive queries to a pool.
+func AliveSubject(pool string) string { return "pool." + pool + ".alive" }
 
 // ArchiveRead asks the workers of a pool for a range of a stored object. The
 // answer is the bytes, fewer than asked for at the object's end only.
@@ -93,6 +115,10 @@ const MaxRead = 512 << 10
 
 // ArchiveSubject returns the subject of ArchiveRead queries to a pool.
 func ArchiveSubject(pool string) string { return "archive." + pool + ".read" }
+
+// AnyArchiveSubject returns the subject of ArchiveRead queries to all workers that have
+// a destination of this name, for archives of a pool that has no worker any more.
+func AnyArchiveSubject(destination string) string { return "archive.any." + destination + ".read" }
 
 // ArchiveSign asks the workers of a pool for a URL with which anybody can read a
 // stored object. The answer is empty where the destination cannot sign one.

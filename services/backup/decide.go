@@ -36,24 +36,55 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	return events.BackupRejected{Code: string(code), Message: message}, nil
 }
 
-// Start decides on the next attempt. When all attempts have died without a
-// result it is the end of the backup instead.
-func Start(s State, worker string) (events.Event, error) {
+// Start decides on the next attempt of a backup whose request is in hand. When all
+// attempts have died without a result it is the end of the backup instead. A state
+// without that request is an old one, [events.ErrBehind]. The token goes into the
+// mark of what the attempt stores, see [Mark].
+func Start(s State, worker, token string) (events.Event, error) {
 	switch {
-	case !s.Exists() || s.Terminal():
+	case !s.Exists():
+		return nil, events.ErrBehind
+	case s.Terminal():
 		return nil, events.ErrNoChange
+	case s.Cancel:
+		return events.BackupCancelled{Attempt: s.Attempt}, nil
 	case s.Attempt >= MaxAttempts:
 		return events.BackupFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, Final: true,
 			Message: "The worker died in each of three attempts; its log and the log of the system say why",
 		}, nil
 	}
-	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker}, nil
+	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker, Token: token}, nil
 }
 
-// Complete decides on the good end of an attempt.
+// RequestCancel decides on a [Cancel]. When it was asked for already it changes nothing.
+func RequestCancel(s State) (events.Event, error) {
+	switch {
+	case !s.Exists() || s.Deleted:
+		return nil, fault.Errorf(fault.BackupNotFound, "Backup not found")
+	case s.Terminal():
+		return nil, fault.Errorf(fault.Conflict, "The backup has ended already")
+	case s.Cancel:
+		return nil, events.ErrNoChange
+	}
+	return events.BackupCancelRequested{}, nil
+}
+
+// EndCancel decides that a backup which was asked to stop has stopped.
+func EndCancel(s State) (events.Event, error) {
+	if !s.Cancel || s.Terminal() {
+		return nil, events.ErrNoChange
+	}
+	return events.BackupCancelled{Attempt: s.Attempt}, nil
+}
+
+// Complete decides on the good end of an attempt. When the log has that end already,
+// because an earlier append succeeded without saying so, nothing changes.
 func Complete(s State, e events.BackupCompleted) (events.Event, error) {
-	if err := s.mine(e.Attempt); err != nil {
+	if s.Completed != nil && s.Completed.Attempt == e.Attempt {
+		return nil, events.ErrNoChange
+	}
+	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -61,15 +92,15 @@ func Complete(s State, e events.BackupCompleted) (events.Event, error) {
 
 // Fail decides on the bad end of an attempt: whether another follows.
 func Fail(s State, e events.BackupFailed) (events.Event, error) {
-	if err := s.mine(e.Attempt); err != nil {
+	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
 	e.Final = !e.Retryable || e.Attempt >= MaxAttempts
 	return e, nil
 }
 
-// mine returns ErrFenced unless the attempt is the running one.
-func (s State) mine(attempt int) error {
+// Mine returns ErrFenced unless the attempt is the running one.
+func (s State) Mine(attempt int) error {
 	if s.Attempt != attempt || !s.Running {
 		return events.ErrFenced
 	}
@@ -94,7 +125,7 @@ func Deletable(s State) error {
 	case !s.Exists() || s.Deleted:
 		return fault.Errorf(fault.BackupNotFound, "Backup not found")
 	case !s.Terminal():
-		return fault.Errorf(fault.Conflict, "The backup is still running; it can be deleted when it has ended")
+		return fault.Errorf(fault.Conflict, "The backup is still running; it can be deleted when it has ended, or was cancelled")
 	case s.Held:
 		return fault.Errorf(fault.Conflict, "The backup is held; release it before you delete it")
 	}

@@ -18,6 +18,7 @@ type Sidecar struct {
 	Name      string    `json:"name"` // of the project, for people
 	Type      string    `json:"type"`
 	CreatedAt time.Time `json:"created_at"`
+	BodyHash  string    `json:"body_hash,omitempty"` // of the request, so that its Idempotency-Key can be repeated after an adoption
 	events.BackupCompleted
 }
 
@@ -29,6 +30,10 @@ const sidecarSuffix = ".json"
 
 // SidecarKey returns the key of the sidecar of an archive.
 func SidecarKey(objectKey string) string { return objectKey + sidecarSuffix }
+
+// Mark returns the mark of what an attempt stores: which installation it belongs to,
+// and the token of the attempt.
+func Mark(installation, token string) string { return installation + "/" + token }
 
 // Object is what a key says of an object.
 type Object struct {

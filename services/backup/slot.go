@@ -9,15 +9,18 @@ import (
 
 // Slot is who works on a project just now: any number of backups, or one restore
 // alone, which may still be waiting for the backups to end. Every event of a slot carries all holders, so only the last is read.
-type Slot struct{ Holders []events.Holder }
+type Slot struct {
+	Holders  []events.Holder
+	Revision events.Revision // of the newest event
+}
 
 // Apply implements [events.State].
 func (s Slot) Apply(env events.Envelope) Slot {
 	switch e := env.Event.(type) {
 	case events.SlotAcquired:
-		return Slot{e.Holders}
+		return Slot{e.Holders, env.Revision}
 	case events.SlotReleased:
-		return Slot{e.Holders}
+		return Slot{e.Holders, env.Revision}
 	}
 	return s
 }

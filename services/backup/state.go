@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
@@ -12,6 +13,7 @@ type State struct {
 	Request   events.BackupRequested
 	Created   time.Time // when it was requested; zero if it was not
 	Attempt   int       // the newest
+	Tokens    []string  // of the attempts, from the first on; empty for those that had none
 	Running   bool      // the newest attempt has no result yet
 	Completed *events.BackupCompleted
 	Failed    *events.BackupFailed // for good
@@ -19,6 +21,7 @@ type State struct {
 	Rejected  *events.BackupRejected
 	Verified  events.Revision // of the newest look at the archive; 0 if there was none
 	Held      bool
+	Cancel    bool // somebody wants it to stop
 	Deleting  bool
 	Deleted   bool
 	Undeleted *events.BackupDeleteFailed // the newest attempt to delete failed
@@ -31,6 +34,17 @@ func (s State) Exists() bool { return !s.Created.IsZero() }
 // Terminal reports whether no attempt will follow.
 func (s State) Terminal() bool { return s.Completed != nil || s.Failed != nil || s.Deleted }
 
+// Stored reports whether an attempt that the log knows has stored the object that
+// carries a mark of an installation. The log may have lost the attempt that did: then
+// the object is another's.
+func (s State) Stored(o Object, installation, mark string) bool {
+	if o.Attempt < 1 || o.Attempt > len(s.Tokens) {
+		return false
+	}
+	token := s.Tokens[o.Attempt-1]
+	return token != "" && mark == Mark(installation, token)
+}
+
 // Apply implements [events.State].
 func (s State) Apply(env events.Envelope) State {
 	s.Revision = env.Revision
@@ -38,7 +52,7 @@ func (s State) Apply(env events.Envelope) State {
 	case events.BackupRequested:
 		s.Request, s.Created, s.Rejected = e, env.Time, nil
 	case events.BackupAdopted:
-		s.Request = events.BackupRequested{Pool: e.Pool, Type: e.Type, Destination: e.Destination, Encrypt: e.Completed.Encrypted, Origin: OriginAdopted}
+		s.Request = events.BackupRequested{Pool: e.Pool, Type: e.Type, Destination: e.Destination, Encrypt: e.Completed.Encrypted, Origin: OriginAdopted, BodyHash: e.BodyHash}
 		s.Created, s.Ended, s.Attempt, s.Completed, s.Rejected = e.CreatedAt, e.EndedAt, e.Completed.Attempt, &e.Completed, nil
 	case events.BackupVerified:
 		s.Verified = env.Revision
@@ -46,6 +60,10 @@ func (s State) Apply(env events.Envelope) State {
 		s.Rejected = &e
 	case events.BackupStarted:
 		s.Attempt, s.Running = e.Attempt, true
+		s.Tokens = append(slices.Clone(s.Tokens), make([]string, max(0, e.Attempt-len(s.Tokens)))...)
+		if e.Attempt > 0 {
+			s.Tokens[e.Attempt-1] = e.Token
+		}
 	case events.BackupCompleted:
 		s.Running, s.Completed, s.Ended = false, &e, env.Time
 	case events.BackupFailed:
@@ -53,6 +71,8 @@ func (s State) Apply(env events.Envelope) State {
 		if e.Final {
 			s.Failed, s.Ended = &e, env.Time
 		}
+	case events.BackupCancelRequested:
+		s.Cancel = true
 	case events.BackupCancelled:
 		s.Running, s.Ended = false, env.Time
 		s.Failed = &events.BackupFailed{Attempt: e.Attempt, Message: "Cancelled", Final: true}

@@ -52,6 +52,7 @@ type Backup struct {
 	Held         bool             `json:"held,omitempty"`
 	Verification *Verification    `json:"verification,omitempty"`
 	Restores     []Restore        `json:"restores,omitempty"` // oldest first, without dry runs; not in lists
+	Broken       events.Revision  `json:"broken,omitempty"`   // the newest of its events that cannot be decoded
 	Revision     events.Revision  `json:"revision"`           // of the newest event
 }
 
@@ -76,7 +77,8 @@ type Restore struct {
 	Plan      *events.RestorePlan   `json:"plan,omitempty"`   // of a dry run
 	KeptUntil time.Time             `json:"kept_until,omitzero"`
 	Undone    bool                  `json:"undone,omitempty"`
-	Revision  events.Revision       `json:"revision"` // of the newest event
+	Broken    events.Revision       `json:"broken,omitempty"` // the newest of its events that cannot be decoded
+	Revision  events.Revision       `json:"revision"`         // of the newest event
 }
 
 // GetRestore asks for one restore. If there is none the answer is
@@ -180,9 +182,19 @@ type Monitor struct {
 	Durations []Durations          `json:"durations"`
 	Success   map[string]time.Time `json:"success"` // the end of the last completed backup, by project
 	Damaged   map[string]int64     `json:"damaged"` // backups whose last verification failed, by project
+	Broken    int64                `json:"broken"`  // events that cannot be decoded
 	Restores  []Restored           `json:"restores"`
+	Work      []PoolWork           `json:"work"` // of the pools that have some
 	Revision  events.Revision      `json:"revision"`
-	Lag       events.Revision      `json:"lag"` // how far the catalog is behind the log
+	Lag       events.Revision      `json:"lag"`    // how far the catalog is behind the log
+	Behind    time.Duration        `json:"behind"` // how long it has not got as far as the log was
+}
+
+// PoolWork counts the backups that a pool has to make.
+type PoolWork struct {
+	Pool    string `json:"pool"`
+	Pending int64  `json:"pending"`
+	Running int64  `json:"running"`
 }
 
 // Group counts the backups that are alike.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/internal/logging"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
@@ -24,7 +27,7 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	state, err := fold[backup.State](c.UserContext(), g, events.BackupAggregate(b.Project, b.ID))
+	state, err := fold[backup.State](c.UserContext(), g, events.BackupAggregate(b.Project, b.ID), b.Revision)
 	if err != nil {
 		return err
 	}
@@ -37,10 +40,13 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 		}
 	}
 	etag := describe(c, b)
-	if c.Get(fiber.HeaderIfNoneMatch) == etag {
+	if matches(c.Get(fiber.HeaderIfNoneMatch), etag) {
 		return c.SendStatus(fiber.StatusNotModified)
 	}
 	header := c.Get(fiber.HeaderRange)
+	if c.Method() != fiber.MethodGet {
+		header = "" // RFC 9110, 14.2
+	}
 	if ifRange := c.Get(fiber.HeaderIfRange); ifRange != "" && ifRange != etag {
 		header = "" // the client's piece is of another object
 	}
@@ -66,13 +72,25 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 		return fault.Errorf(fault.Unavailable, "Too many downloads are running; try again")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	id := requestIDOf(c)
 	r := &chunks{
 		from: from, to: to, next: make(chan chan piece, ahead), conn: c.Context().Conn(), stall: g.cfg.Stall,
 		end: sync.OnceFunc(func() { cancel(); <-g.downloads }),
 	}
+	r.broke = func(err error) {
+		g.cfg.Logger.Error("download broke off", logging.Backup(b.ID), zap.String("request_id", id), zap.Error(err))
+	}
 	go r.fetch(ctx, func(offset, n int64) ([]byte, error) {
 		return g.b.Archive(ctx, b.Pool, backup.ArchiveRead{Destination: b.Destination, Key: b.Key, Offset: offset, Length: n})
 	})
+	if err := r.begin(); err != nil { // as long as the answer can still say why
+		r.end()
+		c.Status(fiber.StatusOK)
+		for _, h := range []string{fiber.HeaderContentRange, fiber.HeaderContentDisposition, fiber.HeaderETag, fiber.HeaderAcceptRanges} {
+			c.Response().Header.Del(h)
+		}
+		return err
+	}
 	c.Context().SetBodyStream(r, int(to-from))
 	return nil
 }
@@ -123,25 +141,51 @@ func parseRange(header string, size int64) (from, to int64, partial bool, err er
 		return 0, 0, false, bad
 	}
 	if a == "" { // the last b bytes
-		n, err := strconv.ParseInt(b, 10, 64)
-		if err != nil || n <= 0 {
+		n, ok := position(b)
+		if !ok || n == 0 {
 			return 0, 0, false, bad
 		}
 		return max(0, size-n), size, true, nil
 	}
-	from, err = strconv.ParseInt(a, 10, 64)
-	if err != nil || from < 0 || from >= size {
+	from, ok = position(a)
+	if !ok || from >= size {
 		return 0, 0, false, bad
 	}
 	to = size
 	if b != "" {
-		last, err := strconv.ParseInt(b, 10, 64)
-		if err != nil || last < from {
+		last, ok := position(b)
+		if !ok || last < from {
 			return 0, 0, false, bad
 		}
-		to = min(size, last+1)
+		to = min(size-1, last) + 1
 	}
 	return from, to, true, nil
+}
+
+// position reads digits, however many: what is beyond the largest number is beyond the
+// end of every archive as well.
+func position(digits string) (int64, bool) {
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		n = math.MaxInt64
+	}
+	return n, true
+}
+
+// matches reports whether a header If-None-Match names a tag (RFC 9110, 13.1.2).
+func matches(header, etag string) bool {
+	if strings.TrimSpace(header) == "*" {
+		return true
+	}
+	for tag := range strings.SplitSeq(header, ",") {
+		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == etag {
+			return true
+		}
+	}
+	return false
 }
 
 // ahead is how many chunks are under way at a time.
@@ -161,6 +205,17 @@ type chunks struct {
 	conn     net.Conn
 	stall    time.Duration // a client that takes nothing for so long is cut off; a slow one is kept
 	end      func()
+	broke    func(error) // is told why the rest does not come
+}
+
+// begin waits for the first piece, if there is one.
+func (r *chunks) begin() error {
+	if r.from >= r.to {
+		return nil
+	}
+	got := <-<-r.next
+	r.cur = got.b
+	return got.err
 }
 
 // fetch asks for one piece after another until ctx ends.
@@ -197,6 +252,7 @@ func (r *chunks) Read(p []byte) (int, error) {
 		}
 		got := <-next
 		if got.err != nil {
+			r.broke(got.err)
 			return 0, got.err
 		}
 		r.cur = got.b

@@ -50,7 +50,7 @@ var frameworkFaults = map[int]error{
 	fiber.StatusMethodNotAllowed:            fault.Errorf(fault.MethodNotAllowed, "The route does not know this method; the header Allow names those that it knows"),
 	fiber.StatusRequestEntityTooLarge:       fault.Errorf(fault.TooLarge, "The body is larger than 1 MiB"),
 	fiber.StatusUnsupportedMediaType:        fault.Errorf(fault.UnsupportedMedia, "The body must be JSON"),
-	fiber.StatusRequestHeaderFieldsTooLarge: fault.Errorf(fault.TooLarge, "The headers are too large"),
+	fiber.StatusRequestHeaderFieldsTooLarge: fault.Errorf(fault.TooLarge, "The headers have more than 16 KiB"),
 	fiber.StatusBadRequest:                  fault.Errorf(fault.Invalid, "The request is not valid HTTP"),
 	fiber.StatusRequestTimeout:              fault.Errorf(fault.Invalid, "The request took too long to arrive"),
 }
@@ -67,13 +67,20 @@ const retryAfter = "5" // seconds
 
 // answerError is the one place where errors become answers.
 func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
+	status := 0
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
+		if fe.Code == fiber.StatusRequestHeaderFieldsTooLarge { // no route was found, so nobody else logs it
+			status = fe.Code
+			g.cfg.Logger.Warn("request refused: its headers are too large", zap.String("request_id", requestIDOf(c)), zap.String("remote", c.IP()))
+		}
 		if known, ok := frameworkFaults[fe.Code]; ok {
 			err = known
 		}
 	}
 	code, message := fault.CodeOf(err), fault.MessageOf(err)
-	if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
+	if damage, ok := errors.AsType[*events.DamageError](err); ok {
+		code, message = fault.Unavailable, "Nothing can be written: "+damage.Error()
+	} else if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
 		code, message = fault.Unavailable, "The event log is out of reach; try again"
 	}
 	if code == fault.Unavailable {
@@ -82,5 +89,8 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	if code == fault.Internal || errors.Unwrap(err) != nil {
 		g.cfg.Logger.Error("request failed", zap.String("request_id", requestIDOf(c)), zap.String("code", string(code)), zap.Error(err))
 	}
-	return c.Status(statusOf(code)).JSON(problem{Error: message, Code: code, RequestID: requestIDOf(c)})
+	if status == 0 {
+		status = statusOf(code)
+	}
+	return c.Status(status).JSON(problem{Error: message, Code: code, RequestID: requestIDOf(c)})
 }

@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -48,6 +49,10 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
+	Damage   func() *events.DamageError                  // what the log has lost; may be nil
+	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
+	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
+	Health   func() error                                // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
 
@@ -60,6 +65,8 @@ type Gateway struct {
 	waiting   chan struct{} // one for each request that waits
 	downloads chan struct{} // one for each download
 	keys      map[string]Key
+	pools     pools
+	queued    queued
 }
 
 // Limits of what goes on at the same time, since a client that has gone away is
@@ -71,6 +78,7 @@ const (
 
 const (
 	bodyLimit     = 1 << 20
+	headerLimit   = 20 << 10 // of the request line and all headers; proxies for single sign-on send cookies of 6 KiB and more
 	shutdownGrace = 10 * time.Second
 )
 
@@ -78,6 +86,7 @@ const (
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads), keys: map[string]Key{},
+		pools: pools{without: map[string]time.Time{}},
 	}
 	for _, k := range cfg.Keys {
 		g.keys[k.Hash] = k
@@ -94,7 +103,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 		g.listener = tls.NewListener(g.listener, cfg.TLS)
 	}
 	g.app = fiber.New(fiber.Config{
-		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ErrorHandler: g.answerError,
+		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ReadBufferSize: headerLimit, ErrorHandler: g.answerError,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
 	})
 	g.routes()
@@ -105,13 +114,13 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog)
+	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)
 	g.app.Get("/metrics", metrics.handler())
 
-	api := g.app.Group("/api/v1", g.authenticate)
+	api := g.app.Group("/api/v1", g.authenticate, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
 	api.Get("/backups", read, g.list)
 	api.Post("/backups", write, g.create)
@@ -119,6 +128,7 @@ func (g *Gateway) routes() {
 	api.Delete("/backups/:id", write, g.delete)
 	api.Get("/backups/:id/download", read, g.download)
 	api.Post("/backups/:id/verify", write, g.verify)
+	api.Post("/backups/:id/cancel", write, g.cancel)
 	api.Get("/projects", read, g.projects)
 	api.Get("/projects/:id", read, g.getProject)
 	api.Post("/backups/:id/restore", write, g.restore)
@@ -126,8 +136,23 @@ func (g *Gateway) routes() {
 	api.Post("/restores/:id/undo", write, g.undo)
 }
 
+// writable refuses what would write while the log is damaged.
+func (g *Gateway) writable(c *fiber.Ctx) error {
+	if c.Method() != fiber.MethodGet && c.Method() != fiber.MethodHead && g.b.Damage != nil {
+		if d := g.b.Damage(); d != nil {
+			return d
+		}
+	}
+	return c.Next()
+}
+
 // Run serves until ctx ends, then lets running requests end for a moment.
 func (g *Gateway) Run(ctx context.Context) error {
+	wctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { g.watchPools(wctx) })
+	defer watching.Wait()
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- g.app.Listener(g.listener) }()
 	select {
@@ -153,5 +178,9 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
 		}
 	}
-	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks, "warnings": g.warnings(ctx)})
+	answer := fiber.Map{"ready": status == fiber.StatusOK, "checks": checks}
+	if w := append(g.warnings(ctx), g.pools.warnings()...); len(w) > 0 {
+		answer["warnings"] = w
+	}
+	return c.Status(status).JSON(answer)
 }

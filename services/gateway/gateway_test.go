@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,10 +41,15 @@ const (
 type server struct {
 	t       *testing.T
 	log     *eventstest.Log
+	faulty  *eventstest.Faulty // by which the gateway reads the log
 	base    string
 	archive []byte
 	catalog catalog.Reader
-	reads   atomic.Int64 // queries for ranges
+	reads   atomic.Int64          // queries for ranges
+	dead    sync.Map              // pools without a worker
+	unread  atomic.Pointer[error] // why archives cannot be read
+	// pool whose worker was asked to cancel
+	cancelledBy atomic.Value
 	// work does what the worker does with a request.
 	work func(backup.Create) error
 }
@@ -51,6 +57,7 @@ type server struct {
 func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, log: &eventstest.Log{Name: t.Name()}, archive: make([]byte, 3<<20+17)}
+	s.faulty = eventstest.NewFaulty(s.log)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for i := range s.archive {
 		s.archive[i] = byte(rnd.Uint32())
@@ -66,9 +73,12 @@ func start(t *testing.T) *server {
 			{Name: "n", Hash: gateway.HashKey(narrow), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"other"}},
 			{Name: "s", Hash: gateway.HashKey(stale), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}, Expires: time.Now().Add(-time.Second)},
 		},
-	}, gateway.Backend{Send: s.send, Log: s.log, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
+	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read})
+	}, Archive: s.read, Alive: func(_ context.Context, pool string) bool {
+		_, dead := s.dead.Load(pool)
+		return !dead
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +130,10 @@ func (s *server) send(_ context.Context, c events.Command, _ events.Cause) error
 	switch c := c.(type) {
 	case backup.Create:
 		return s.work(c)
+	case backup.Cancel:
+		s.cancelledBy.Store(c.Pool)
+		s.append(c.CommandRoute().About, events.BackupCancelRequested{})
+		s.append(c.CommandRoute().About, events.BackupCancelled{})
 	case backup.Delete:
 		s.append(c.CommandRoute().About, events.BackupDeleteRequested{})
 		s.append(c.CommandRoute().About, events.BackupDeleted{})
@@ -140,6 +154,9 @@ func (s *server) complete(c backup.Create) {
 
 func (s *server) read(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
 	s.reads.Add(1)
+	if err := s.unread.Load(); err != nil {
+		return nil, *err
+	}
 	return s.archive[q.Offset : q.Offset+q.Length], nil
 }
 
@@ -344,6 +361,10 @@ func TestRanges(t *testing.T) {
 		{"bytes=-10", n - 10, n, 206},
 		{"bytes=524280-1048590", 524280, 1048591, 206},
 		{fmt.Sprintf("bytes=%d-%d", n-1, n+100), n - 1, n, 206},
+		{"bytes=0-99999999999999999999", 0, n, 206},
+		{"bytes=-99999999999999999999", 0, n, 206},
+		{"bytes=99999999999999999999-", 0, 0, 416},
+		{"bytes=+0-1", 0, 0, 416},
 		{"bytes=0-1,5-6", 0, n, 200},
 		{"lines=1-2", 0, n, 200},
 		{fmt.Sprintf("bytes=%d-", n), 0, 0, 416},
@@ -372,10 +393,63 @@ func TestRanges(t *testing.T) {
 	if head.ContentLength != int64(n) || s.reads.Load() != before || tag != `"`+strings.Repeat("ab", 32)+`"` {
 		t.Errorf("HEAD: length %d, %d reads, tag %s", head.ContentLength, s.reads.Load()-before, tag)
 	}
-	s.want(s.call("GET", path, "", "If-None-Match", tag), 304)
+	for _, match := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
+		s.want(s.call("GET", path, "", "If-None-Match", match), 304)
+	}
+	s.want(s.call("GET", path, "", "If-None-Match", `"other"`), 200)
+	if a := s.want(s.call("HEAD", path, "", "Range", "bytes=5-"), 200); a.ContentLength != int64(n) {
+		t.Errorf("HEAD with a range: length %d", a.ContentLength)
+	}
+	if a := s.want(s.call("GET", path, "", "Range", "bytes=5-", "If-Range", "W/"+tag), 200); len(a.body) != n {
+		t.Errorf("If-Range with a weak tag: %d bytes", len(a.body))
+	}
 	if a := s.want(s.call("GET", path, "", "Range", "bytes=5-", "If-Range", `"other"`), 200); len(a.body) != n {
 		t.Errorf("If-Range of another object: %d bytes", len(a.body))
 	}
+}
+
+// TestUnreadableArchive is said by the answer, not by a connection that breaks.
+func TestUnreadableArchive(t *testing.T) {
+	s := start(t)
+	path := "/api/v1/backups/" + s.backup() + "/download"
+	for _, c := range []struct {
+		err    error
+		status int
+	}{
+		{fault.Errorf(fault.Unavailable, "No worker of the pool default is running; start one, or try again"), 503},
+		{fault.Errorf(fault.Conflict, "The archive is not at its destination any more"), 409},
+	} {
+		s.unread.Store(&c.err)
+		for _, header := range []string{"", "bytes=5-"} {
+			a := s.want(s.call("GET", path, "", "Range", header), c.status, fault.MessageOf(c.err))
+			if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Content-Disposition") != "" || a.Header.Get("ETag") != "" {
+				t.Errorf("headers %v", a.Header)
+			}
+		}
+	}
+	s.unread.Store(nil)
+	s.want(s.call("GET", path, ""), 200)
+}
+
+// TestHeaders takes those of proxies for single sign-on, and refuses what is too large
+// in JSON.
+func TestHeaders(t *testing.T) {
+	s := start(t)
+	s.want(s.call("GET", "/api/v1/backups", "", "Cookie", strings.Repeat("x", 16<<10)), 200)
+	s.want(s.call("GET", "/api/v1/backups", "", "Cookie", strings.Repeat("x", 64<<10)), 431, `"code":"too_large"`)
+}
+
+// TestQueuedBackup is known although no worker has taken its command.
+func TestQueuedBackup(t *testing.T) {
+	s := start(t)
+	var cmd backup.Create
+	s.work = func(c backup.Create) error { cmd = c; return nil }
+	a := s.want(s.call("POST", "/api/v1/backups", `{"projectId":"p"}`, "Prefer", "wait=0"), 202)
+	path := a.Header.Get("Location")
+	s.want(s.call("GET", path, ""), 200, `"status":"pending"`, `"id":"`+cmd.ID)
+	s.want(s.call("GET", path, "", "X-API-Key", narrow), 404)
+	s.append(cmd.CommandRoute().About, events.BackupRejected{Code: "invalid_request", Message: "no"})
+	s.want(s.call("GET", path, ""), 404)
 }
 
 // TestBodyThatIsTooLarge announces one and sends nothing of it: the answer comes at

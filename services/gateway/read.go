@@ -145,10 +145,25 @@ func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
 // get answers GET /backups/:id.
 func (g *Gateway) get(c *fiber.Ctx) error {
 	b, err := g.find(c)
+	if fault.CodeOf(err) == fault.BackupNotFound {
+		if row, ok := g.queued.get(c.Params("id")); ok && keyOf(c).may(row.Project) && g.isQueued(c.UserContext(), row) {
+			b, err = row, nil
+		}
+	}
 	if err != nil {
 		return err
 	}
 	v := g.withProgress(c.UserContext(), view(b))
-	v.RestoreHistory = history(b.Restores)
+	v.RestoreHistory, v.WaitsFor = history(b.Restores), g.waitsFor(b)
 	return c.JSON(v)
+}
+
+// isQueued reports whether a backup is still nothing but a command.
+func (g *Gateway) isQueued(ctx context.Context, b catalog.Backup) bool {
+	s, err := fold[backup.State](ctx, g, events.BackupAggregate(b.Project, b.ID), 0)
+	if err == nil && (s.Exists() || s.Rejected != nil) {
+		g.queued.remove(b.ID)
+		return !s.Deleted && s.Rejected == nil // the catalog is about to know it
+	}
+	return true
 }

@@ -70,7 +70,7 @@ func (g *Gateway) restoreCommand(ctx context.Context, key Key, b catalog.Backup,
 		return *p
 	}
 	cmd := restore.Create{
-		Project: b.Project, Backup: b.ID, BackupProject: b.Project, Force: yes(body.ForceRestore, false), Safety: yes(body.SafetyBackup, true),
+		Project: b.Project, Backup: b.ID, BackupProject: b.Project, BackupKnown: b.Revision, Force: yes(body.ForceRestore, false), Safety: yes(body.SafetyBackup, true),
 		DryRun: yes(body.DryRun, false), BodyHash: hashOf(body),
 	}
 	if body.TargetProjectID != nil {
@@ -81,7 +81,7 @@ func (g *Gateway) restoreCommand(ctx context.Context, key Key, b catalog.Backup,
 		return cmd, err
 	}
 	cmd.Pool = p.Pool
-	state, err := fold[backup.State](ctx, g, events.BackupAggregate(b.Project, b.ID))
+	state, err := fold[backup.State](ctx, g, events.BackupAggregate(b.Project, b.ID), b.Revision)
 	if err != nil {
 		return cmd, err
 	}
@@ -125,7 +125,7 @@ func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preferen
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	changed, stop := g.b.Watch(a)
 	defer stop()
-	state, err := fold[restore.State](ctx, g, a)
+	state, err := fold[restore.State](ctx, g, a, 0)
 	if err != nil {
 		return state, err
 	}
@@ -140,7 +140,7 @@ func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preferen
 	if pref.async {
 		limit, enough = acceptWait, restore.State.Exists
 	}
-	return await(ctx, g, a, changed, limit, func(s restore.State) (bool, error) {
+	return await(ctx, g, a, before, changed, limit, func(s restore.State) (bool, error) {
 		if s.Rejected != nil && s.Revision > before {
 			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
 		}
@@ -212,9 +212,9 @@ func (g *Gateway) undo(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool}
+	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool, Known: r.Revision}
 	may := func(s restore.State) error { return restore.Undoable(s, time.Now()) }
-	state, err := perform(c, g, cmd, may, g.cfg.MaxWait, func(before, s restore.State) (bool, error) {
+	state, err := perform(c, g, cmd, r.Revision, may, g.cfg.MaxWait, func(before, s restore.State) (bool, error) {
 		if s.NotUndone != nil && s.Revision > before.Revision {
 			return true, fault.Errorf(fault.RestoreFailed, "The restore could not be undone: %s", s.NotUndone.Message)
 		}

@@ -29,6 +29,7 @@ type restoreView struct {
 	KeptUntil    *second          `json:"keptUntil,omitempty"` // until then it can be undone
 	Undone       bool             `json:"undone,omitempty"`
 	Revision     events.Revision  `json:"revision"`
+	Damaged      string           `json:"damaged,omitempty"` // why what is shown may not be all
 }
 
 type checkView struct {
@@ -51,7 +52,7 @@ func viewRestore(r catalog.Restore) restoreView {
 	v := restoreView{
 		BackupID: r.Backup, ProjectID: r.Project, Warnings: []string{}, ID: r.ID, Status: r.Status, RestoreTypes: r.Parts, Forced: r.Forced, CreatedAt: second(r.Created),
 		CompletedAt: secondOf(r.Ended), Stage: r.Stage, Error: r.Error, Reason: r.Reason, ProjectState: r.State, Checks: viewChecks(r.Checks), DryRun: r.DryRun,
-		KeptUntil: secondOf(r.KeptUntil), Undone: r.Undone, Revision: r.Revision,
+		KeptUntil: secondOf(r.KeptUntil), Undone: r.Undone, Revision: r.Revision, Damaged: damaged(r.Broken),
 	}
 	for _, w := range r.Warnings {
 		v.Warnings = append(v.Warnings, w.Sentence)

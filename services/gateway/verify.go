@@ -26,8 +26,8 @@ func (g *Gateway) verify(c *fiber.Ctx) error {
 		limit = 0
 	}
 	done := events.Revision(0)
-	cmd := backup.Verify{ID: b.ID, Project: b.Project, Pool: b.Pool}
-	_, err = perform(c, g, cmd, backup.Readable, limit, func(before, s backup.State) (bool, error) {
+	cmd := backup.Verify{ID: b.ID, Project: b.Project, Pool: b.Pool, Known: b.Revision}
+	_, err = perform(c, g, cmd, b.Revision, backup.Readable, limit, func(before, s backup.State) (bool, error) {
 		if s.Verified > before.Revision {
 			done = s.Verified
 		}

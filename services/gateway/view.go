@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
@@ -72,6 +73,16 @@ type extras struct {
 	Held         bool              `json:"held"`
 	Verification *verificationView `json:"verification,omitempty"`
 	Revision     events.Revision   `json:"revision"`
+	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
+	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
+}
+
+// damaged says what an event that cannot be decoded means, or nothing.
+func damaged(broken events.Revision) string {
+	if broken == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Event %s of the log cannot be read, so this may not be all of its history", broken)
 }
 
 type verificationView struct {
@@ -85,7 +96,7 @@ func view(b catalog.Backup) backupView {
 	v := backupView{
 		ID: b.ID, ProjectID: b.Project, ProjectName: b.ProjectName, Type: b.Type, Status: b.Status, Destination: b.Destination, Path: b.Path, Size: b.Size,
 		Encrypted: b.Encrypted, CreatedAt: second(b.Created), CompletedAt: secondOf(b.Ended),
-		extras: extras{Error: b.Error, Reason: b.Reason, Parts: b.Parts, Warnings: b.Warnings, Origin: b.Origin, Held: b.Held, Revision: b.Revision},
+		extras: extras{Error: b.Error, Reason: b.Reason, Parts: b.Parts, Warnings: b.Warnings, Origin: b.Origin, Held: b.Held, Revision: b.Revision, Damaged: damaged(b.Broken)},
 	}
 	if !b.Ended.IsZero() {
 		ms := b.Ended.Sub(b.Created).Milliseconds()

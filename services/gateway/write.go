@@ -141,7 +141,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	changed, stop := g.b.Watch(a)
 	defer stop()
-	state, err := fold[backup.State](ctx, g, a)
+	state, err := fold[backup.State](ctx, g, a, 0)
 	if err != nil {
 		return state, err
 	}
@@ -160,7 +160,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	if pref.async {
 		limit, enough = acceptWait, backup.State.Exists
 	}
-	return await(ctx, g, a, changed, limit, func(s backup.State) (bool, error) {
+	return await(ctx, g, a, before, changed, limit, func(s backup.State) (bool, error) {
 		if s.Rejected != nil && s.Revision > before {
 			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
 		}
@@ -168,18 +168,48 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	})
 }
 
+// A request that waits bears it for a moment that the log cannot be used.
+const (
+	sickLimit = 3 * time.Second
+	sickLook  = 500 * time.Millisecond
+)
+
+func (g *Gateway) health() error {
+	if g.b.Health == nil {
+		return nil
+	}
+	return g.b.Health()
+}
+
 // look is how often a waiting request looks by itself, should the log's tail have
 // missed something.
 const look = 2 * time.Second
 
-// await reads the state of a until over says that it is enough, or limit has
-// passed.
-func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
+// await reads the state of a, at least up to known, until over says that it is
+// enough, or limit has passed.
+func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, known events.Revision, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
 	deadline := time.After(limit)
+	var sick time.Time // since when the log cannot be used
 	for {
-		state, err := fold[S](ctx, g, a)
-		if err != nil {
+		state, err := fold[S](ctx, g, a, known)
+		if err == nil {
+			err = g.health()
+		}
+		switch {
+		case err == nil:
+			sick = time.Time{}
+		case !errors.Is(err, events.ErrUnavailable) || !sick.IsZero() && time.Since(sick) > sickLimit:
 			return state, err
+		case sick.IsZero():
+			sick = time.Now()
+		}
+		if err != nil {
+			select {
+			case <-time.After(sickLook):
+				continue
+			case <-deadline:
+				return state, err
+			}
 		}
 		if done, err := over(state); done || err != nil {
 			return state, err
@@ -193,9 +223,9 @@ func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregat
 	}
 }
 
-// perform sends a command about something that exists, if may allows it, and waits
-// until over says that it is enough, or limit has passed.
-func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, may func(S) error, limit time.Duration, over func(before, now S) (bool, error)) (now S, err error) {
+// perform sends a command about something that has an event of the revision known, if
+// may allows it, and waits until over says that it is enough, or limit has passed.
+func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, known events.Revision, may func(S) error, limit time.Duration, over func(before, now S) (bool, error)) (now S, err error) {
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	release, err := g.wait()
 	if err != nil {
@@ -204,7 +234,7 @@ func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, ma
 	defer release()
 	changed, stop := g.b.Watch(a)
 	defer stop()
-	before, err := fold[S](ctx, g, a)
+	before, err := fold[S](ctx, g, a, known)
 	if err == nil {
 		err = may(before)
 	}
@@ -214,12 +244,15 @@ func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, ma
 	if err != nil {
 		return before, err
 	}
-	return await(ctx, g, a, changed, limit, func(s S) (bool, error) { return over(before, s) })
+	return await(ctx, g, a, known, changed, limit, func(s S) (bool, error) { return over(before, s) })
 }
 
-// fold reads an aggregate.
-func fold[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate) (s S, err error) {
-	for env, err := range g.b.Log.Read(ctx, a, 0) {
+// fold reads an aggregate, at least up to known.
+func fold[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, known events.Revision) (s S, err error) {
+	for env, err := range events.AtLeast(g.b.Log, a, known).Read(ctx, a, 0) {
+		if errors.Is(err, events.ErrBroken) {
+			return s, fault.Wrap(err, fault.Conflict, "The event log has an event about %s that cannot be read, so nothing can be decided about it; the log of holdfastd says which", a.ID)
+		}
 		if err != nil {
 			return s, err
 		}
@@ -251,13 +284,16 @@ func (g *Gateway) answerCreate(c *fiber.Ctx, cmd backup.Create, state backup.Sta
 	}
 	row := catalog.Backup{
 		ID: cmd.ID, Project: cmd.Project, ProjectName: cmd.Project, Type: cmd.Type, Status: catalog.Pending, Destination: cmd.Destination,
-		Encrypted: cmd.Encrypt, Origin: cmd.Origin, Created: time.Now(), // until the worker says otherwise
+		Encrypted: cmd.Encrypt, Origin: cmd.Origin, Pool: cmd.Pool, Created: time.Now(), // until the worker says otherwise
 	}
 	if state.Exists() {
 		var err error
 		if row, err = g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: cmd.ID, Min: state.Revision}); err != nil {
 			return err
 		}
+	}
+	if !state.Exists() {
+		g.queued.add(row)
 	}
 	status := fiber.StatusCreated
 	if row.Status != catalog.Completed || pref.async {
@@ -280,8 +316,8 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 			return fault.Errorf(fault.Conflict, "The backup is being restored; it can be deleted when that has ended")
 		}
 	}
-	cmd := backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool}
-	state, err := perform(c, g, cmd, backup.Deletable, deleteWait, func(before, s backup.State) (bool, error) {
+	cmd := backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool, Known: b.Revision}
+	state, err := perform(c, g, cmd, b.Revision, backup.Deletable, deleteWait, func(before, s backup.State) (bool, error) {
 		switch {
 		case s.Deleted:
 			return true, nil

@@ -52,6 +52,8 @@ type Create struct {
 	Safety        bool     `json:"safety"`
 	DryRun        bool     `json:"dry_run"`
 	BodyHash      string   `json:"body_hash"`
+
+	BackupKnown events.Revision `json:"backup_known,omitempty"` // an event of the backup; who decides reads at least so far
 }
 
 // CommandRoute implements [events.Command].
@@ -61,9 +63,10 @@ func (c Create) CommandRoute() events.Route {
 
 // Undo asks for what a restore has replaced.
 type Undo struct {
-	ID      string `json:"id"`
-	Project string `json:"project"`
-	Pool    string `json:"pool"`
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`
+	Known   events.Revision `json:"known,omitempty"` // an event of the restore; who decides reads at least so far
 }
 
 // CommandRoute implements [events.Command].

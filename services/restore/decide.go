@@ -42,15 +42,18 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	return events.RestoreRejected{Code: string(code), Message: message}, nil
 }
 
-// Start decides on the next attempt. When all attempts have died without a
-// result it is the end of the restore instead.
+// Start decides on the next attempt of a restore whose request is in hand. When all
+// attempts have died without a result it is the end of the restore instead. A state
+// without that request is an old one, [events.ErrBehind].
 func Start(s State, worker string) (events.Event, error) {
 	limit, state := MaxAttempts, Unchanged
 	if s.Done(Ready) {
 		limit, state = maxForward, Partly
 	}
 	switch {
-	case !s.Exists() || s.Terminal():
+	case !s.Exists():
+		return nil, events.ErrBehind
+	case s.Terminal():
 		return nil, events.ErrNoChange
 	case s.Attempt >= limit:
 		return events.RestoreFailed{
@@ -72,8 +75,12 @@ func Stage(s State, attempt int, stage string) (events.Event, error) {
 	return events.RestoreStageCompleted{Attempt: attempt, Stage: stage}, nil
 }
 
-// Complete decides on the good end of an attempt.
+// Complete decides on the good end of an attempt. When the log has that end already,
+// because an earlier append succeeded without saying so, nothing changes.
 func Complete(s State, e events.RestoreCompleted) (events.Event, error) {
+	if s.Completed != nil && s.Completed.Attempt == e.Attempt {
+		return nil, events.ErrNoChange
+	}
 	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (w *Worker) adopt(ctx context.Context, name string, store destination.Store
 		a.Why = fmt.Sprintf("the archive has %d bytes, its sidecar says %d", info.Size, side.Size)
 		return a, nil
 	}
-	e := events.BackupAdopted{Pool: w.cfg.Pool, Type: side.Type, Destination: name, CreatedAt: side.CreatedAt, EndedAt: info.ModTime.UTC(), Completed: side.BackupCompleted}
+	e := events.BackupAdopted{Pool: w.cfg.Pool, Type: side.Type, Destination: name, CreatedAt: side.CreatedAt, EndedAt: info.ModTime.UTC(), Completed: side.BackupCompleted, BodyHash: side.BodyHash}
 	e.Completed.Pool, e.Completed.Path = w.cfg.Pool, info.Path
 	if e.EndedAt.Before(e.CreatedAt) {
 		e.EndedAt = e.CreatedAt

@@ -22,13 +22,15 @@ import (
 
 // attempt is one try to make a backup.
 type attempt struct {
-	w     *Worker
-	a     events.Aggregate
-	state backup.State
-	cause events.Cause
-	l     *zap.Logger
-	pulse pulse
-	found project.Project // as it is now
+	w      *Worker
+	log    events.Log // knows that the attempt has started
+	a      events.Aggregate
+	state  backup.State
+	cause  events.Cause
+	l      *zap.Logger
+	pulse  pulse
+	found  project.Project // as it is now
+	stored []string        // keys of the objects that this attempt has stored
 }
 
 // run does the attempt and records how it ended. An error means that the request
@@ -40,11 +42,19 @@ func (at *attempt) run(ctx context.Context) error {
 	took := logging.Duration(time.Since(begin))
 	if err == nil {
 		err = at.complete(ctx, done)
-		if err == nil {
+		switch {
+		case err == nil:
 			at.l.Info("backup completed", took, logging.Bytes(done.Size))
 			// The backup is safe; what is left of earlier attempts only takes room.
 			return at.w.removeAttempts(ctx, at.a, at.state, at.state.Attempt-1)
+		case ctx.Err() == nil && !errors.Is(err, events.ErrFenced):
+			at.l.Error("the event log may not know that the archive is stored; another attempt looks", took, zap.Error(err))
+			return err // the archive stays, since the log may know it
 		}
+	}
+	if errors.Is(err, errCancelled) {
+		at.l.Info("backup cancelled", took)
+		return at.stop(ctx)
 	}
 	if errors.Is(err, events.ErrFenced) {
 		at.l.Warn("another attempt has taken over", took)
@@ -58,12 +68,29 @@ func (at *attempt) run(ctx context.Context) error {
 	return at.fail(ctx, err)
 }
 
-// complete records the good end.
+// logWait is the pause before a log that was out of reach is tried again.
+const logWait = time.Second
+
+// complete records the good end, however long the log is out of reach: the archive
+// is stored, and another attempt would only do the same work again.
 func (at *attempt) complete(ctx context.Context, e events.BackupCompleted) error {
-	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) {
-		return backup.Complete(s, e)
-	})
-	return err
+	for {
+		_, err := events.Update(ctx, at.log, at.a, at.cause, func(s backup.State) (events.Event, error) {
+			return backup.Complete(s, e)
+		})
+		if errors.Is(err, events.ErrNoChange) {
+			return nil
+		}
+		if !errors.Is(err, events.ErrUnavailable) {
+			return err
+		}
+		at.l.Warn("the archive is stored, but the event log does not take that; trying again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(logWait):
+		}
+	}
 }
 
 // fail records the bad end and leaves no object behind. Unless it is final, the
@@ -74,7 +101,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	}
 	e := diagnose(cause)
 	e.Attempt = at.state.Attempt
-	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) { return backup.Fail(s, e) })
+	env, err := events.Update(ctx, at.log, at.a, at.cause, func(s backup.State) (events.Event, error) { return backup.Fail(s, e) })
 	if err != nil {
 		return err
 	}
@@ -84,10 +111,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	return events.RetryAfter(cause, retryWaits[min(e.Attempt, len(retryWaits))-1])
 }
 
-func (at *attempt) key() string {
-	s := at.state
-	return backup.ObjectKey(at.a.Project, s.Request.Type, at.a.ID, s.Created, s.Attempt, s.Request.Encrypt)
-}
+func (at *attempt) key() string { return keyOf(at.a, at.state, at.state.Attempt) }
 
 // discard removes what this attempt has stored.
 func (at *attempt) discard(ctx context.Context) error {
@@ -95,7 +119,12 @@ func (at *attempt) discard(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	return remove(ctx, store, at.key())
+	for _, key := range at.stored {
+		if err := store.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return at.w.removeStored(ctx, store, at.key(), at.state)
 }
 
 // make reads the project and stores the archive.
@@ -108,6 +137,10 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	store, ok := at.w.cfg.Destinations[at.state.Request.Destination]
 	if !ok {
 		return done, at.misfit("The destination %s is not in the configuration of worker %s any more", at.state.Request.Destination, at.w.cfg.Name)
+	}
+	store = destination.WithMark(store, backup.Mark(at.w.cfg.Mark, at.state.Tokens[at.state.Attempt-1]))
+	if _, err := store.Stat(ctx, at.key()); err == nil {
+		return done, &storeError{destination.ErrExist} // before hours of work
 	}
 	at.found = p.Resolve(ctx)
 	if err := at.w.register(ctx, p, at.found); err != nil {
@@ -145,7 +178,9 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	at.pulse.busy.Store(true) // the destination may take its time to confirm
 	got := <-put
 	at.pulse.busy.Store(false)
-	if got.err != nil && (err == nil || errors.Is(err, errStore)) {
+	if got.err == nil {
+		at.stored = append(at.stored, got.info.Key)
+	} else if err == nil || errors.Is(err, errStore) {
 		return done, &storeError{got.err}
 	}
 	if err != nil {
@@ -153,7 +188,7 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	}
 	done = events.BackupCompleted{
 		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: got.info.Key, Path: got.info.Path, Size: got.info.Size, SHA256: got.info.SHA256,
-		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(warnings),
+		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(append(at.inTheWay(ctx, store), warnings...)),
 	}
 	for _, part := range manifest.Parts {
 		done.Parts = append(done.Parts, events.Part{Name: part.Name, Bytes: part.Bytes, Entries: part.Entries})
@@ -242,13 +277,29 @@ func asEvents(ws []project.Warning) (out []events.Warning) {
 // sidecar stores, beside the archive, what a catalog needs to know of it.
 func (at *attempt) sidecar(ctx context.Context, store destination.Store, p Project, done events.BackupCompleted) error {
 	b, err := json.MarshalIndent(backup.Sidecar{
-		Format: backup.SidecarFormat, ID: at.a.ID, Project: at.a.Project, Name: p.Name, Type: at.state.Request.Type, CreatedAt: at.state.Created, BackupCompleted: done,
+		Format: backup.SidecarFormat, ID: at.a.ID, Project: at.a.Project, Name: p.Name, Type: at.state.Request.Type, CreatedAt: at.state.Created, BodyHash: at.state.Request.BodyHash, BackupCompleted: done,
 	}, "", "  ")
 	if err != nil {
 		return err
 	}
-	if _, err := store.Put(ctx, backup.SidecarKey(done.Key), strings.NewReader(string(b)+"\n"), destination.Estimate(len(b))); err != nil {
+	key := backup.SidecarKey(done.Key)
+	if _, err := store.Put(ctx, key, strings.NewReader(string(b)+"\n"), destination.Estimate(len(b))); err != nil {
 		return &storeError{err}
+	}
+	at.stored = append(at.stored, key)
+	return nil
+}
+
+// inTheWay warns of archives that the log does not know under the names of earlier
+// attempts.
+func (at *attempt) inTheWay(ctx context.Context, store destination.Store) []events.Warning {
+	for n := 1; n < at.state.Attempt; n++ {
+		key := keyOf(at.a, at.state, n)
+		o, _ := backup.ParseKey(key)
+		if info, err := store.Stat(ctx, key); err == nil && !at.state.Stored(o, at.w.cfg.Mark, info.Mark) {
+			return []events.Warning{{Code: "unknown_archive", Count: 1, Sentence: "The destination holds an archive under the first name of this backup that the event log does not know, so this one has another name. " +
+				"The log is older than the destination: run `holdfastd adopt` to record what it has lost."}}
+		}
 	}
 	return nil
 }

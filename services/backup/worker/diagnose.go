@@ -65,7 +65,7 @@ func diagnoseStore(err error) events.BackupFailed {
 	case errors.Is(err, destination.ErrCorrupt):
 		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination has stored something else than what was sent; it was removed again", Retryable: true}
 	case errors.Is(err, destination.ErrExist):
-		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination already has an object of this name that is not this backup's", Retryable: true}
+		return events.BackupFailed{Reason: events.ReasonDestination, Message: "The destination already has an archive of this name that the event log does not know; run `holdfastd adopt` first, which records what the log has lost", Retryable: true}
 	}
 	return events.BackupFailed{Reason: events.ReasonDestination, Message: "The archive could not be stored at the destination; the log of the worker says why", Retryable: true}
 }

@@ -74,7 +74,7 @@ func (w *Worker) fits(ctx context.Context, c *backup.Create) error {
 func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Cause) error {
 	a := c.CommandRoute().About
 	var state backup.State
-	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s backup.State) (events.Event, error) {
 		state = s
 		return backup.RequestDelete(s)
 	})
@@ -92,21 +92,22 @@ func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Caus
 		w.cfg.Logger.Error("delete failed", logging.Backup(c.ID), logging.Project(c.Project), zap.Error(err))
 		end = deleteFailed(err)
 	}
-	_, err = events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) { return backup.EndDelete(s, end) })
+	log := events.AtLeast(w.log, a, max(state.Revision, env.Revision))
+	_, err = events.Update(ctx, log, a, cause, func(s backup.State) (events.Event, error) { return backup.EndDelete(s, end) })
 	if errors.Is(err, events.ErrNoChange) {
 		return nil
 	}
 	return err
 }
 
-// erase removes everything that any attempt has stored.
+// erase removes the archive and everything that any attempt has stored.
 func (w *Worker) erase(ctx context.Context, a events.Aggregate, s backup.State) error {
 	store, ok := w.cfg.Destinations[s.Request.Destination]
 	if !ok {
 		return fault.Errorf(fault.Conflict, "the destination %s is not in the configuration of worker %s any more", s.Request.Destination, w.cfg.Name)
 	}
 	if s.Completed != nil {
-		if err := remove(ctx, store, s.Completed.Key); err != nil {
+		if err := removeRecorded(ctx, store, s.Completed.Key); err != nil {
 			return err
 		}
 	}

@@ -31,17 +31,16 @@ type Orphan struct {
 const minAge = 24 * time.Hour
 
 // Sweep looks through the destinations for objects and unfinished uploads that the
-// log does not know or has superseded. With remove it removes those that this
-// installation has stored, and aborts uploads of attempts that have ended. Never
-// touched are keys that Holdfast could not have made, objects of other
-// installations, and archives with a sidecar that the log does not know: those can
-// be adopted. A destination that cannot be read does not keep the others from being
+// log does not know or has superseded. With remove it removes those of them that the
+// log has recorded as stored by an attempt, and aborts uploads of attempts that have
+// ended. Never touched are keys that Holdfast could not have made, objects of other
+// installations, and everything that the log does not know: it may have lost it. A destination that cannot be read does not keep the others from being
 // looked at.
 func (w *Worker) Sweep(ctx context.Context, feed events.Feed, remove bool) ([]Orphan, error) {
 	var all []Orphan
 	var errs []error
 	for _, name := range w.destinations() {
-		s := &sweep{w: w, store: w.cfg.Destinations[name], name: name, remove: remove, ids: map[string]string{}, archives: map[string]bool{}, sidecars: map[string]bool{}}
+		s := newSweep(w, name, remove)
 		found, err := s.run(ctx, feed)
 		all = append(all, found...)
 		if err != nil {
@@ -78,13 +77,30 @@ type sweep struct {
 
 	objects  []destination.Info
 	uploads  []destination.Upload
-	ids      map[string]string // of backups, by project and short id; "" until found in the log
-	archives map[string]bool   // keys that are there
-	sidecars map[string]bool   // keys of archives beside which one is
+	ids      map[string]seen // backups by project and short id; zero until found in the log
+	archives map[string]bool // keys that are there
+	sidecars map[string]bool // keys of archives beside which one is
+}
+
+func newSweep(w *Worker, name string, remove bool) *sweep {
+	return &sweep{w: w, store: w.cfg.Destinations[name], name: name, remove: remove, ids: map[string]seen{}, archives: map[string]bool{}, sidecars: map[string]bool{}}
+}
+
+// adoptable reports whether the key is that of an archive which is there with its
+// sidecar.
+func (s *sweep) adoptable(archive string) (backup.Object, bool) {
+	o, ok := backup.ParseKey(archive)
+	return o, ok && s.archives[archive] && s.sidecars[archive]
+}
+
+// seen is a backup that the log knows, and its newest event when the sweep began.
+type seen struct {
+	id       string
+	revision events.Revision
 }
 
 func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err error) {
-	if err := s.list(ctx); err != nil {
+	if err := s.list(ctx, minAge); err != nil {
 		return nil, err
 	}
 	if len(s.ids) == 0 {
@@ -114,8 +130,9 @@ func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err 
 	return found, nil
 }
 
-// list notes what has a key that Holdfast makes.
-func (s *sweep) list(ctx context.Context) error {
+// list notes what has a key that Holdfast makes. What is younger than age is none to
+// decide on.
+func (s *sweep) list(ctx context.Context, age time.Duration) error {
 	for info, err := range s.store.List(ctx, "") {
 		if err != nil {
 			return err
@@ -127,9 +144,9 @@ func (s *sweep) list(ctx context.Context) error {
 		if s.archives[o.Archive] = s.archives[o.Archive] || !o.Sidecar; o.Sidecar {
 			s.sidecars[o.Archive] = true
 		}
-		if time.Since(info.ModTime) >= minAge {
+		if time.Since(info.ModTime) >= age {
 			s.objects = append(s.objects, info)
-			s.ids[o.Project+"/"+o.Short] = ""
+			s.ids[o.Project+"/"+o.Short] = seen{}
 		}
 	}
 	u, ok := s.store.(destination.Uploader)
@@ -142,7 +159,7 @@ func (s *sweep) list(ctx context.Context) error {
 		}
 		if o, ours := backup.ParseKey(upload.Key); ours {
 			s.uploads = append(s.uploads, upload)
-			s.ids[o.Project+"/"+o.Short] = ""
+			s.ids[o.Project+"/"+o.Short] = seen{}
 		}
 	}
 	return nil
@@ -157,12 +174,12 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 	if err != nil || end.Last == 0 {
 		return err
 	}
-	err = feed.Follow(ctx, 0, func(batch []events.Envelope) error {
+	note := func(batch []events.Envelope) error {
 		for _, env := range batch {
 			if env.Aggregate.Kind == events.KindBackup && backup.ValidID(env.Aggregate.ID) {
 				short := env.Aggregate.Project + "/" + backup.Short(env.Aggregate.ID)
 				if _, wanted := s.ids[short]; wanted {
-					s.ids[short] = env.Aggregate.ID
+					s.ids[short] = seen{env.Aggregate.ID, env.Revision}
 				}
 			}
 		}
@@ -170,26 +187,28 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 			return errEnd
 		}
 		return nil
-	})
-	if errors.Is(err, errEnd) {
-		return nil
 	}
-	return err
+	for after := events.Revision(0); ; {
+		err := feed.Follow(ctx, after, note)
+		lost, ok := errors.AsType[*events.DamageError](err)
+		if errors.Is(err, errEnd) || ok && lost.Last >= end.Last {
+			return nil
+		}
+		if !ok {
+			return err
+		}
+		after = lost.Last // what the log does not know is not touched
+	}
 }
 
 // state returns what the log says now of the backup of a key.
 func (s *sweep) state(ctx context.Context, o backup.Object) (state backup.State, err error) {
-	id := s.ids[o.Project+"/"+o.Short]
-	if id == "" {
+	known := s.ids[o.Project+"/"+o.Short]
+	if known.id == "" {
 		return state, nil
 	}
-	for env, err := range s.w.log.Read(ctx, events.BackupAggregate(o.Project, id), 0) {
-		if err != nil {
-			return state, err
-		}
-		state = state.Apply(env)
-	}
-	return state, nil
+	a := events.BackupAggregate(o.Project, known.id)
+	return read(ctx, events.AtLeast(s.w.log, a, known.revision), a)
 }
 
 // superseded says why the log has no use for an object or an upload any more, or
@@ -225,14 +244,15 @@ func (s *sweep) object(ctx context.Context, info destination.Info) (Orphan, erro
 		out.Why = "the log does not know it; `holdfastd adopt` records it"
 		return out, nil
 	default:
-		out.Why = "the log does not know it"
+		out.Why = "the log does not know it, so it stays"
+		return out, nil
 	}
 	mark, err := s.mark(ctx, info)
 	switch {
 	case err != nil:
 		return out, err
-	case mark != s.w.cfg.Mark || mark == "":
-		out.Why += "; another installation has stored it, so it stays"
+	case !state.Stored(o, s.w.cfg.Mark, mark):
+		out.Why += "; the log has not recorded that it was stored, so it stays"
 		return out, nil
 	case !s.remove:
 		return out, nil

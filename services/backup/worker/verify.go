@@ -29,12 +29,10 @@ func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Caus
 		return ctx.Err()
 	}
 	a := c.CommandRoute().About
-	var state backup.State
-	for env, err := range w.log.Read(ctx, a, 0) {
-		if err != nil {
-			return err
-		}
-		state = state.Apply(env)
+	log := events.AtLeast(w.log, a, c.Known)
+	state, err := read(ctx, log, a)
+	if err != nil {
+		return err
 	}
 	if backup.Readable(state) != nil {
 		return nil // the gateway says so itself; the state has changed meanwhile
@@ -49,7 +47,7 @@ func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Caus
 	} else {
 		l.Error("verification failed", zap.String("message", found.Message))
 	}
-	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) { return backup.Verified(s, found) })
+	_, err = events.Update(ctx, log, a, cause, func(s backup.State) (events.Event, error) { return backup.Verified(s, found) })
 	if errors.Is(err, events.ErrNoChange) {
 		return nil
 	}

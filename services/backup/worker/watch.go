@@ -2,14 +2,12 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/guard"
 	"github.com/holdfast-dev/holdfast/project"
-	"github.com/holdfast-dev/holdfast/services/backup"
 )
 
 // pulse shows whether an attempt still moves.
@@ -59,16 +57,15 @@ func (at *attempt) guarded(ctx context.Context) (events.BackupCompleted, error) 
 	}, at.make)
 }
 
-// fenced returns [events.ErrFenced] if the log shows another attempt or an end.
+// fenced returns [events.ErrFenced] if the log shows another attempt or an end, and
+// errCancelled if it shows that somebody wants one.
 func (at *attempt) fenced(ctx context.Context) error {
-	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s backup.State) (events.Event, error) {
-		if _, err := backup.Complete(s, events.BackupCompleted{Attempt: at.state.Attempt}); err != nil {
-			return nil, err
-		}
-		return nil, events.ErrNoChange
-	})
-	if errors.Is(err, events.ErrFenced) {
-		return events.ErrFenced
+	s, err := read(ctx, at.log, at.a)
+	if err != nil {
+		return nil // another look will tell
 	}
-	return nil
+	if err := s.Mine(at.state.Attempt); err != nil || !s.Cancel {
+		return err
+	}
+	return errCancelled
 }

@@ -11,6 +11,7 @@ package worker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -36,8 +37,9 @@ type Config struct {
 	Recipients         []age.Recipient // who can read encrypted archives
 	Identities         []age.Identity  // that can read them here; without one only their checksum can be verified
 	EncryptDefault     bool
-	StallTimeout       time.Duration // an attempt in which nothing moves for so long fails
-	Room               func() error  // says why there is no room for another backup; nil: there always is
+	StallTimeout       time.Duration                               // an attempt in which nothing moves for so long fails
+	Alive              func(ctx context.Context, pool string) bool // reports whether a pool has a worker
+	Room               func() error                                // says why there is no room for another backup; nil: there always is
 	Report             func(events.Aggregate, events.Progress)
 	Logger             *zap.Logger
 }
@@ -82,31 +84,40 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	}
 	a, cause := env.Aggregate, events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
 	l := w.cfg.Logger.With(logging.Backup(a.ID), logging.Project(a.Project), logging.Correlation(cause.CorrelationID))
+	log := events.AtLeast(w.log, a, env.Revision)
 	if req.Under != "" { // the slot is its restore's
-		return w.next(ctx, a, cause, l)
+		return w.next(ctx, log, a, cause, l)
 	}
-	if err := w.acquire(ctx, a, cause); err != nil {
+	state, err := read(ctx, log, a)
+	if err != nil {
+		return err
+	}
+	if state.Terminal() { // an old request, or the slot was not given back
+		return w.release(ctx, a, cause, 0)
+	}
+	held, err := w.acquire(ctx, a, cause)
+	if err != nil {
 		if fault.CodeOf(err) == fault.Conflict {
-			return events.RetryAfter(err, busyWait)
+			return events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
 		}
 		return err
 	}
-	err := w.next(ctx, a, cause, l)
-	if errors.Is(err, events.ErrFenced) || ctx.Err() != nil {
+	err = w.next(ctx, log, a, cause, l)
+	if errors.Is(err, events.ErrFenced) || errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
 		return err // the slot belongs to whoever goes on
 	}
-	if rerr := w.release(ctx, a, cause); rerr != nil {
+	if rerr := w.release(ctx, a, cause, held); rerr != nil {
 		return rerr
 	}
 	return err
 }
 
 // next does the next attempt, if there is one to do.
-func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Cause, l *zap.Logger) error {
+func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause, l *zap.Logger) error {
 	var state backup.State
-	env, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
+	env, err := events.Update(ctx, log, a, cause, func(s backup.State) (events.Event, error) {
 		state = s
-		return backup.Start(s, w.cfg.Name)
+		return backup.Start(s, w.cfg.Name, rand.Text())
 	})
 	if errors.Is(err, events.ErrNoChange) {
 		return nil // ended before
@@ -119,8 +130,19 @@ func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Caus
 		l.Error("backup failed", zap.String("reason", string(state.Failed.Reason)), logging.Attempt(state.Attempt))
 		return w.removeAttempts(ctx, a, state, state.Attempt)
 	}
-	at := &attempt{w: w, a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
+	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
 	return at.run(ctx)
+}
+
+// read returns what the log says of a backup.
+func read(ctx context.Context, log events.Log, a events.Aggregate) (s backup.State, err error) {
+	for env, err := range log.Read(ctx, a, 0) {
+		if err != nil {
+			return s, err
+		}
+		s = s.Apply(env)
+	}
+	return s, nil
 }
 
 // holder is how a backup stands in the slot of its project.
@@ -128,55 +150,25 @@ func holder(a events.Aggregate) events.Holder {
 	return events.Holder{Kind: events.KindBackup, ID: a.ID}
 }
 
-func (w *Worker) acquire(ctx context.Context, a events.Aggregate, cause events.Cause) error {
-	return w.slot(ctx, a, cause, backup.Acquire)
+// acquire takes the slot and returns a revision at which the backup holds it.
+func (w *Worker) acquire(ctx context.Context, a events.Aggregate, cause events.Cause) (events.Revision, error) {
+	return w.slot(ctx, w.log, a, cause, backup.Acquire)
 }
 
-func (w *Worker) release(ctx context.Context, a events.Aggregate, cause events.Cause) error {
-	return w.slot(ctx, a, cause, backup.Release)
-}
-
-func (w *Worker) slot(ctx context.Context, a events.Aggregate, cause events.Cause, decide func(backup.Slot, events.Holder) (events.Event, error)) error {
-	_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(a.Project), cause, func(s backup.Slot) (events.Event, error) {
-		return decide(s, holder(a))
-	})
-	if errors.Is(err, events.ErrNoChange) {
-		return nil
-	}
+// release gives back the slot that the backup held at a revision.
+func (w *Worker) release(ctx context.Context, a events.Aggregate, cause events.Cause, held events.Revision) error {
+	_, err := w.slot(ctx, events.AtLeast(w.log, events.SlotAggregate(a.Project), held), a, cause, backup.Release)
 	return err
 }
 
-// removeAttempts removes what the attempts up to upto may have stored.
-func (w *Worker) removeAttempts(ctx context.Context, a events.Aggregate, s backup.State, upto int) error {
-	store, ok := w.cfg.Destinations[s.Request.Destination]
-	if !ok {
-		return nil
+func (w *Worker) slot(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause, decide func(backup.Slot, events.Holder) (events.Event, error)) (events.Revision, error) {
+	var seen events.Revision
+	env, err := events.UpdateLast(ctx, log, events.SlotAggregate(a.Project), cause, func(s backup.Slot) (events.Event, error) {
+		seen = s.Revision
+		return decide(s, holder(a))
+	})
+	if errors.Is(err, events.ErrNoChange) {
+		return seen, nil
 	}
-	for n := 1; n <= upto; n++ {
-		key := backup.ObjectKey(a.Project, s.Request.Type, a.ID, s.Created, n, s.Request.Encrypt)
-		if err := remove(ctx, store, key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// remove removes an archive and what stands beside it, and ends uploads of them.
-// What stands beside goes last: without it nobody could adopt an archive that the
-// destination does not let go of.
-func remove(ctx context.Context, store destination.Store, key string) error {
-	if u, ok := store.(destination.Uploader); ok {
-		for left, err := range u.Unfinished(ctx, key) {
-			if err == nil {
-				err = u.Abort(ctx, left)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	if err := store.Delete(ctx, key); err != nil {
-		return err
-	}
-	return store.Delete(ctx, backup.SidecarKey(key))
+	return env.Revision, err
 }

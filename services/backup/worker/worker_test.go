@@ -40,6 +40,7 @@ func fine(context.Context, *archive.Writer) error { return nil }
 type bench struct {
 	t     *testing.T
 	log   *eventstest.Log
+	reads *eventstest.Faulty // by which the worker reads the log
 	store destination.Store
 	w     *worker.Worker
 	a     events.Aggregate
@@ -53,6 +54,7 @@ func newBench(t *testing.T, p part, change ...func(*worker.Config)) *bench {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	b := &bench{t: t, log: &eventstest.Log{}, store: store, a: events.BackupAggregate("p", backup.NewID())}
+	b.reads = eventstest.NewFaulty(b.log)
 	c := worker.Config{
 		Pool: "default", Name: "w", Logger: zap.NewNop(), DefaultDestination: "local", Destinations: map[string]destination.Store{"local": store},
 		Projects: []worker.Project{{ID: "p", Name: "P", Resolve: project.Fixed(project.Project{Parts: []project.Part{p}})}},
@@ -60,7 +62,7 @@ func newBench(t *testing.T, p part, change ...func(*worker.Config)) *bench {
 	for _, f := range change {
 		f(&c)
 	}
-	b.w = worker.New(c, b.log)
+	b.w = worker.New(c, b.reads)
 	return b
 }
 
@@ -186,13 +188,9 @@ func TestWorkerThatDiedThreeTimes(t *testing.T) {
 	b := newBench(t, fine)
 	env := b.request()
 	for n := range backup.MaxAttempts {
-		b.append(events.BackupStarted{Attempt: n + 1, Worker: "dead"})
+		b.append(events.BackupStarted{Attempt: n + 1, Worker: "dead", Token: strings.Repeat("t", n+1)})
 	}
-	s := b.state()
-	orphan := backup.ObjectKey("p", backup.Config, b.a.ID, s.Created, 2, false)
-	if _, err := b.store.Put(t.Context(), orphan, strings.NewReader("x"), 0); err != nil {
-		t.Fatal(err)
-	}
+	b.put(2, backup.Mark("", "tt"))
 	if err := b.w.Handle(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +232,7 @@ func TestStoppedWorkerRecordsNothing(t *testing.T) {
 	if err := b.w.Handle(ctx, b.request()); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if last, _ := b.log.Last(t.Context(), b.a); last.Event != (events.BackupStarted{Attempt: 1, Worker: "w"}) {
+	if last, _ := b.log.Last(t.Context(), b.a); last.Event.EventType() != "backup.started.v1" {
 		t.Errorf("last event %+v", last.Event)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
@@ -29,14 +30,22 @@ func apply(ctx context.Context, db *sql.DB, batch []events.Envelope) (completed 
 			completed = append(completed, *b)
 		}
 	}
-	last := batch[len(batch)-1].Revision
-	if _, err := tx.ExecContext(ctx, "UPDATE meta SET v = ? WHERE k = 'revision'", last.String()); err != nil {
+	last := batch[len(batch)-1]
+	if _, err := tx.ExecContext(ctx, "UPDATE meta SET v = CASE k WHEN 'revision' THEN ? ELSE ? END WHERE k IN ('revision', 'event')", last.Revision.String(), last.ID); err != nil {
 		return nil, err
 	}
 	return completed, tx.Commit()
 }
 
 func applyOne(ctx context.Context, tx *sql.Tx, env events.Envelope) (completed *catalog.Backup, err error) {
+	switch e := env.Event.(type) {
+	case events.Broken:
+		return nil, setAside(ctx, tx, env)
+	case events.Unknown:
+		if err := skipped(ctx, tx, e.Type); err != nil {
+			return nil, err
+		}
+	}
 	switch env.Aggregate.Kind {
 	case events.KindProject:
 		return nil, applyProject(ctx, tx, env)
@@ -77,17 +86,19 @@ func applyBackup(ctx context.Context, tx *sql.Tx, env events.Envelope) (complete
 	if err := store(ctx, tx, env.Aggregate.ID, before, after); err != nil {
 		return nil, err
 	}
+	newest := "excluded.at" // in the order of the log, whatever the clocks say
 	switch env.Event.(type) {
 	case events.BackupCompleted:
 		completed = after
-	case events.BackupAdopted: // how long it took is not known
+	case events.BackupAdopted: // how long it took is not known, and it ended at any time
+		newest = "max(at, excluded.at)"
 	default:
 		return nil, nil //nolint:nilnil // not completed
 	}
 	if after == nil {
 		return nil, nil //nolint:nilnil // not there any more
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO success VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = max(at, excluded.at)", after.Project, after.Ended.UnixNano())
+	_, err = tx.ExecContext(ctx, "INSERT INTO success VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = "+newest, after.Project, after.Ended.UnixNano())
 	return completed, err
 }
 
@@ -117,15 +128,15 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 	case events.BackupStarted:
 		b.Status = catalog.InProgress
 	case events.BackupCompleted:
-		b.Status, b.Ended = catalog.Completed, env.Time
+		b.Status, b.Ended = catalog.Completed, notBefore(env.Time, b.Created)
 		complete(&b, e)
 	case events.BackupFailed:
 		b.Status = catalog.Pending
 		if e.Final {
-			b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, env.Time, e.Message, string(e.Reason)
+			b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, notBefore(env.Time, b.Created), e.Message, string(e.Reason)
 		}
 	case events.BackupCancelled:
-		b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, env.Time, "Cancelled", "cancelled"
+		b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, notBefore(env.Time, b.Created), "Cancelled", "cancelled"
 	case events.BackupVerified:
 		b.Verification = &catalog.Verification{OK: e.OK, At: env.Time, Message: e.Message}
 	case events.BackupHeld:
@@ -136,6 +147,15 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 		return nil
 	}
 	return &b
+}
+
+// notBefore returns the end of something that began at a time: a clock that was set
+// back must not give a negative duration.
+func notBefore(end, begin time.Time) time.Time {
+	if end.Before(begin) {
+		return begin
+	}
+	return end
 }
 
 func complete(b *catalog.Backup, e events.BackupCompleted) {

@@ -14,7 +14,7 @@ import (
 
 // version is that of the schema and of the meaning of its columns. Another one
 // means that the file is built anew.
-const version = "3"
+const version = "4"
 
 const schema = `
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
@@ -29,6 +29,8 @@ CREATE INDEX of_backup ON restores (backup);
 CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
 CREATE TABLE damaged (project TEXT PRIMARY KEY, count INTEGER NOT NULL);
+CREATE TABLE broken (revision INTEGER PRIMARY KEY);
+CREATE TABLE skipped (type TEXT PRIMARY KEY);
 `
 
 // indexes let any combination of the contract's filters find its newest rows
@@ -65,34 +67,76 @@ func create(ctx context.Context, db *sql.DB, identity string) error {
 	if _, err := db.ExecContext(ctx, schema); err != nil {
 		return err
 	}
-	_, err := db.ExecContext(ctx, "INSERT INTO meta VALUES ('version', ?), ('identity', ?), ('revision', '0')", version, identity)
+	_, err := db.ExecContext(ctx, "INSERT INTO meta VALUES ('version', ?), ('identity', ?), ('revision', '0'), ('event', '')", version, identity)
 	return err
 }
 
-// checkpoint returns how far the file is, and whether it fits the log.
-func checkpoint(ctx context.Context, db *sql.DB, state events.LogState) (events.Revision, bool, error) {
+// Checkpoint returns which log the file of a catalog was built from, and how far; zero
+// if there is no such file.
+func Checkpoint(ctx context.Context, path string) (events.LogState, error) {
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return events.LogState{}, err
+	}
+	db, err := openFile(ctx, path)
+	if err != nil {
+		return events.LogState{}, nil // it is built anew
+	}
+	at, err := checkpoint(ctx, db)
+	if err != nil {
+		at = place{} // as above
+	}
+	return at.LogState, db.Close()
+}
+
+// lostSince returns what a log lacks that was known of it, or nil.
+func lostSince(known, now events.LogState) *events.DamageError {
+	switch {
+	case known.Last == 0:
+	case known.Identity != now.Identity:
+		return &events.DamageError{Gap: events.Gap{First: 1, Last: known.Last}, Replaced: known.Identity}
+	case known.Last > now.Last:
+		return &events.DamageError{Gap: events.Gap{First: now.Last + 1, Last: known.Last}, Replaced: known.Identity}
+	}
+	return nil
+}
+
+// place is where a file is in a log.
+type place struct {
+	events.LogState
+	event   string // id of the last event; empty if there is none
+	current bool   // this version would have built the same file
+}
+
+// checkpoint returns where a file is.
+func checkpoint(ctx context.Context, db *sql.DB) (at place, err error) {
 	meta := map[string]string{}
 	rows, err := db.QueryContext(ctx, "SELECT k, v FROM meta")
 	if err != nil {
-		return 0, false, err // no file of ours: built anew
+		return at, err // no file of ours: built anew
 	}
 	defer rows.Close() //nolint:errcheck // read only
 	for rows.Next() {
 		var k, v string
 		if err := rows.Scan(&k, &v); err != nil {
-			return 0, false, err
+			return at, err
 		}
 		meta[k] = v
 	}
 	if err := rows.Err(); err != nil {
-		return 0, false, err
+		return at, err
 	}
 	n, err := strconv.ParseUint(meta["revision"], 10, 64)
 	if err != nil {
-		return 0, false, err
+		return at, err
 	}
-	done := events.Revision(n)
-	return done, meta["version"] == version && meta["identity"] == state.Identity && done <= state.Last, nil
+	at = place{LogState: events.LogState{Identity: meta["identity"], Last: events.Revision(n)}, event: meta["event"]}
+	if meta["version"] == version {
+		at.current, err = understands(ctx, db)
+	}
+	return at, err
 }
 
 // removeFile removes a file with what SQLite keeps beside it.

@@ -225,6 +225,12 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 		byProject(ctx, db, "SELECT project, at FROM success", func(project string, at int64) { m.Success[project] = time.Unix(0, at).UTC() })); err != nil {
 		return m, err
 	}
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM broken").Scan(&m.Broken); err != nil {
+		return m, err
+	}
+	if m.Work, err = countWork(ctx, db); err != nil {
+		return m, err
+	}
 	if m.Restores, err = countRestores(ctx, db); err != nil {
 		return m, err
 	}
@@ -233,11 +239,30 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m.Durations, m.Revision = p.hist.list(), p.done
+	m.Durations, m.Revision, m.Behind = p.hist.list(), p.done, p.behind()
 	if head := events.Revision(p.head.Load()); head > p.done {
 		m.Lag = head - p.done
 	}
 	return m, nil
+}
+
+// countWork counts the backups that have not ended by pool.
+func countWork(ctx context.Context, db *sql.DB) ([]catalog.PoolWork, error) {
+	rs, err := db.QueryContext(ctx, `SELECT doc ->> 'pool', sum(status = ?), sum(status = ?) FROM backups WHERE status IN (?, ?) GROUP BY 1 ORDER BY 1`,
+		catalog.Pending, catalog.InProgress, catalog.Pending, catalog.InProgress)
+	if err != nil {
+		return nil, err
+	}
+	defer rs.Close() //nolint:errcheck // read only
+	out := []catalog.PoolWork{}
+	for rs.Next() {
+		var w catalog.PoolWork
+		if err := rs.Scan(&w.Pool, &w.Pending, &w.Running); err != nil {
+			return nil, err
+		}
+		out = append(out, w)
+	}
+	return out, rs.Err()
 }
 
 // byProject gives f the rows of a query for a number of each project.

@@ -56,14 +56,14 @@ func foldRestore(before *catalog.Restore, env events.Envelope) *catalog.Restore 
 	case events.RestoreStageCompleted:
 		r.Stage = e.Stage
 	case events.RestoreCompleted:
-		r.Status, r.Ended, r.Warnings, r.Plan = catalog.Completed, env.Time, e.Warnings, e.Plan
+		r.Status, r.Ended, r.Warnings, r.Plan = catalog.Completed, notBefore(env.Time, r.Created), e.Warnings, e.Plan
 		if e.KeptUntil != nil {
 			r.KeptUntil = *e.KeptUntil
 		}
 	case events.RestoreFailed:
 		r.Status = catalog.Pending
 		if e.Final {
-			r.Status, r.Ended, r.Error, r.Reason, r.State, r.Checks = catalog.Failed, env.Time, e.Message, string(e.Reason), e.State, e.Checks
+			r.Status, r.Ended, r.Error, r.Reason, r.State, r.Checks = catalog.Failed, notBefore(env.Time, r.Created), e.Message, string(e.Reason), e.State, e.Checks
 		}
 	case events.RestoreUndone:
 		r.Undone = true

@@ -19,6 +19,7 @@ import (
 // attempt is one try to restore.
 type attempt struct {
 	w       *Worker
+	log     events.Log // knows that the attempt has started
 	a       events.Aggregate
 	state   restore.State
 	cause   events.Cause
@@ -147,10 +148,13 @@ func (at *attempt) prepare(ctx context.Context) error {
 
 // stage records a stage. It fails when another attempt has taken over.
 func (at *attempt) stage(ctx context.Context, name string) error {
-	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
+	var seen restore.State
+	env, err := at.update(ctx, func(s restore.State) (events.Event, error) {
+		seen = s
 		return restore.Stage(s, at.state.Attempt, name)
 	})
 	if errors.Is(err, events.ErrNoChange) {
+		at.state = seen
 		return nil
 	}
 	if err == nil {
@@ -162,9 +166,12 @@ func (at *attempt) stage(ctx context.Context, name string) error {
 
 func (at *attempt) complete(ctx context.Context, e events.RestoreCompleted) error {
 	e.Attempt = at.state.Attempt
-	_, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) {
+	_, err := at.update(ctx, func(s restore.State) (events.Event, error) {
 		return restore.Complete(s, e)
 	})
+	if errors.Is(err, events.ErrNoChange) {
+		return nil
+	}
 	return err
 }
 
@@ -188,7 +195,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	default:
 		at.discard(ctx)
 	}
-	env, err := events.Update(ctx, at.w.log, at.a, at.cause, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
+	env, err := at.update(ctx, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if !ok {
 		return fault.Errorf(fault.ProjectNotFound, "Project not found")
 	}
-	b, err := w.archived(ctx, c.Backup, c.BackupProject)
+	b, err := archived(ctx, events.AtLeast(w.log, events.BackupAggregate(c.BackupProject, c.Backup), c.BackupKnown), c.Backup, c.BackupProject)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if b.Completed.Encrypted && len(w.cfg.Identities) == 0 {
 		return fault.Errorf(fault.Invalid, "The backup is encrypted and this server has no key to read it: set encryption.identity_file")
 	}
-	s, err := w.holders(ctx, c.Project)
+	s, err := holders(ctx, w.log, c.Project)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 		if !h.Exclusive || h.ID == c.ID {
 			continue
 		}
-		other, err := w.state(ctx, events.RestoreAggregate(c.Project, h.ID))
+		other, err := read(ctx, w.log, events.RestoreAggregate(c.Project, h.ID))
 		if err != nil {
 			return err
 		}
@@ -91,21 +91,27 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 // Whoever repeats it after a crash finishes it.
 func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) error {
 	a := c.CommandRoute().About
-	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.RequestUndo(s, time.Now()) })
+	var seen restore.State
+	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s restore.State) (events.Event, error) {
+		seen = s
+		return restore.RequestUndo(s, time.Now())
+	})
 	switch code := fault.CodeOf(err); {
 	case code == fault.NotFound || code == fault.Conflict:
 		return nil // the gateway says so itself
 	case err != nil && !errors.Is(err, events.ErrNoChange):
 		return err
 	}
-	state, err := w.state(ctx, a)
+	log := events.AtLeast(w.log, a, max(seen.Revision, env.Revision))
+	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
 	}
 	if !state.Undoing {
 		return nil // done before
 	}
-	if err := w.alone(ctx, a, cause); err != nil {
+	held, err := w.alone(ctx, a, cause)
+	if err != nil {
 		return err
 	}
 	end := events.Event(events.RestoreUndone{})
@@ -116,11 +122,11 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 		w.cfg.Logger.Error("undo failed", logging.Restore(a.ID), logging.Project(a.Project), zap.Error(err))
 		end = events.RestoreUndoFailed{Message: diagnose(err).Message}
 	}
-	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.EndUndo(s, end) })
+	_, err = events.Update(ctx, log, a, cause, func(s restore.State) (events.Event, error) { return restore.EndUndo(s, end) })
 	if err != nil && !errors.Is(err, events.ErrNoChange) {
 		return err
 	}
-	return w.release(ctx, a, cause)
+	return w.release(ctx, a, cause, held)
 }
 
 func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State) error {
@@ -145,7 +151,7 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 // implements [events.Handler] for completed restores.
 func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 	a, cause := env.Aggregate, w.cause(env)
-	state, err := w.state(ctx, a)
+	state, err := read(ctx, events.AtLeast(w.log, a, env.Revision), a)
 	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() {
 		return err
 	}

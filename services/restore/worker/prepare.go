@@ -21,8 +21,8 @@ import (
 )
 
 // archived is the backup that is restored, as the log has it.
-func (w *Worker) archived(ctx context.Context, id, project string) (s backup.State, err error) {
-	for env, err := range w.log.Read(ctx, events.BackupAggregate(project, id), 0) {
+func archived(ctx context.Context, log events.Log, id, project string) (s backup.State, err error) {
+	for env, err := range log.Read(ctx, events.BackupAggregate(project, id), 0) {
 		if err != nil {
 			return s, err
 		}
@@ -34,13 +34,21 @@ func (w *Worker) archived(ctx context.Context, id, project string) (s backup.Sta
 // open opens the archive and reads its manifest.
 func (at *attempt) open(ctx context.Context) error {
 	req := at.state.Request
-	b, err := at.w.archived(ctx, req.Backup, req.BackupProject)
+	var b backup.State
+	err := at.patiently(ctx, "the event log", func() (err error) {
+		b, err = archived(ctx, at.w.log, req.Backup, req.BackupProject)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	c := b.Completed
-	src := newSource(c.Size, func(offset, n int64) ([]byte, error) {
-		return at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
+	src := newSource(c.Size, func(offset, n int64) (data []byte, err error) {
+		err = at.patiently(ctx, "the archive", func() error {
+			data, err = at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
+			return err
+		})
+		return data, err
 	})
 	at.source = src
 	at.pulse.source.Store(src)
@@ -185,11 +193,15 @@ func (at *attempt) safety(ctx context.Context) error {
 	if parts := at.state.Request.Parts; len(parts) == 1 {
 		c.Type = parts[0]
 	}
-	if err := at.w.cfg.Send(ctx, c, at.cause); err != nil {
+	if err := at.patiently(ctx, "the event log", func() error { return at.w.cfg.Send(ctx, c, at.cause) }); err != nil {
 		return err
 	}
 	for {
-		s, err := at.backupState(ctx, c.ID)
+		var s backup.State
+		err := at.patiently(ctx, "the event log", func() (err error) {
+			s, err = at.backupState(ctx, c.ID)
+			return err
+		})
 		switch {
 		case err != nil:
 			return err
@@ -208,7 +220,7 @@ func (at *attempt) safety(ctx context.Context) error {
 }
 
 func (at *attempt) backupState(ctx context.Context, id string) (s backup.State, err error) {
-	s, err = at.w.archived(ctx, id, at.a.Project)
+	s, err = archived(ctx, at.w.log, id, at.a.Project)
 	if fault.CodeOf(err) != fault.Internal {
 		err = nil // not readable yet
 	}

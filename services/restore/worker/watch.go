@@ -64,7 +64,7 @@ func (at *attempt) guarded(ctx context.Context) error {
 			return now.Phase, moves
 		},
 		Fenced: func(ctx context.Context) error {
-			s, err := at.w.state(ctx, at.a)
+			s, err := read(ctx, at.log, at.a)
 			if err == nil && errors.Is(s.Mine(attempt), events.ErrFenced) {
 				return events.ErrFenced
 			}

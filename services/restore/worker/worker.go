@@ -34,6 +34,9 @@ type Config struct {
 	KeepOld    time.Duration  // how long what was replaced is kept
 
 	StallTimeout time.Duration // a restore in which nothing moves for so long fails, as long as nothing in use was touched
+	// Patience is how long a worker of an archive, its destination or the log may be out
+	// of reach before an attempt fails.
+	Patience time.Duration
 	// Fetch reads a range of an archive that workers of a pool can reach.
 	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	// Send sends a command: for the backup of what is replaced.
@@ -77,22 +80,24 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 		return nil // another pool's
 	}
 	a, cause := env.Aggregate, w.cause(env)
+	log := events.AtLeast(w.log, a, env.Revision)
 	if req.DryRun {
-		return w.next(ctx, a, cause)
+		return w.next(ctx, log, a, cause)
 	}
-	state, err := w.state(ctx, a)
+	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
 	}
+	var held events.Revision
 	if !state.Terminal() {
-		if err := w.alone(ctx, a, cause); err != nil {
+		if held, err = w.alone(ctx, a, cause); err != nil {
 			return err
 		}
 	}
-	if err := w.next(ctx, a, cause); err != nil {
+	if err := w.next(ctx, log, a, cause); err != nil {
 		return err // the slot belongs to whoever goes on
 	}
-	return w.release(ctx, a, cause)
+	return w.release(ctx, a, cause, held)
 }
 
 func (w *Worker) cause(env events.Envelope) events.Cause {
@@ -100,9 +105,9 @@ func (w *Worker) cause(env events.Envelope) events.Cause {
 }
 
 // next does the next attempt, if there is one to do.
-func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Cause) error {
+func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause) error {
 	var state restore.State
-	env, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
+	env, err := events.Update(ctx, log, a, cause, func(s restore.State) (events.Event, error) {
 		state = s
 		return restore.Start(s, w.cfg.Name)
 	})
@@ -114,7 +119,7 @@ func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Caus
 	}
 	state = state.Apply(env)
 	l := w.cfg.Logger.With(logging.Restore(a.ID), logging.Project(a.Project), logging.Backup(state.Request.Backup), logging.Correlation(cause.CorrelationID), logging.Attempt(state.Attempt))
-	at := &attempt{w: w, a: a, state: state, cause: cause, l: l, project: w.projects[a.Project]}
+	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l, project: w.projects[a.Project]}
 	if state.Failed != nil {
 		l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
 		if at.project.ID == "" {
@@ -129,8 +134,9 @@ func (w *Worker) next(ctx context.Context, a events.Aggregate, cause events.Caus
 	return at.run(ctx)
 }
 
-func (w *Worker) state(ctx context.Context, a events.Aggregate) (s restore.State, err error) {
-	for env, err := range w.log.Read(ctx, a, 0) {
+// read returns what the log says of a restore.
+func read(ctx context.Context, log events.Log, a events.Aggregate) (s restore.State, err error) {
+	for env, err := range log.Read(ctx, a, 0) {
 		if err != nil {
 			return s, err
 		}
@@ -144,42 +150,73 @@ func holder(a events.Aggregate) events.Holder {
 	return events.Holder{Kind: events.KindRestore, ID: a.ID, Exclusive: true}
 }
 
-// alone takes the slot and returns nil once nobody else is there.
-func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cause) error {
-	err := w.slot(ctx, a, cause, backup.Acquire)
+// alone takes the slot and returns nil once nobody else is there, with a revision at
+// which the restore holds it.
+func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cause) (events.Revision, error) {
+	held, err := w.slot(ctx, w.log, a, cause, backup.Acquire)
 	if fault.CodeOf(err) == fault.Conflict {
-		return events.RetryAfter(err, busyWait)
+		return 0, events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	s, err := w.holders(ctx, a.Project)
+	s, err := holders(ctx, events.AtLeast(w.log, events.SlotAggregate(a.Project), held), a.Project)
 	if err == nil && !s.Alone(holder(a)) {
-		return events.RetryAfter(errors.New("backups of the project are running"), busyWait)
+		err := errors.New("backups of the project are running")
+		return 0, events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
 	}
-	return err
+	return held, err
 }
 
-func (w *Worker) holders(ctx context.Context, id string) (backup.Slot, error) {
-	env, err := w.log.Last(ctx, events.SlotAggregate(id))
+func holders(ctx context.Context, log events.Log, id string) (backup.Slot, error) {
+	env, err := log.Last(ctx, events.SlotAggregate(id))
 	if errors.Is(err, events.ErrNoEvent) {
 		return backup.Slot{}, nil
 	}
 	return backup.Slot{}.Apply(env), err
 }
 
-func (w *Worker) release(ctx context.Context, a events.Aggregate, cause events.Cause) error {
-	return w.slot(ctx, a, cause, backup.Release)
+// evict takes holders out of the slot that have ended without giving it back.
+func (w *Worker) evict(ctx context.Context, project string, cause events.Cause) error {
+	s, err := holders(ctx, w.log, project)
+	if err != nil {
+		return err
+	}
+	for _, h := range s.Holders {
+		var holding backup.Holding
+		for env, err := range w.log.Read(ctx, events.Aggregate{Project: project, Kind: h.Kind, ID: h.ID}, 0) {
+			if err != nil {
+				return err
+			}
+			holding = holding.Apply(env)
+		}
+		if !holding.Ended || holding.Undoing {
+			continue
+		}
+		_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(project), cause, func(s backup.Slot) (events.Event, error) { return backup.Release(s, h) })
+		if err != nil && !errors.Is(err, events.ErrNoChange) {
+			return err
+		}
+	}
+	return nil
 }
 
-func (w *Worker) slot(ctx context.Context, a events.Aggregate, cause events.Cause, decide func(backup.Slot, events.Holder) (events.Event, error)) error {
-	_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(a.Project), cause, func(s backup.Slot) (events.Event, error) {
+// release gives back the slot that the restore held at a revision.
+func (w *Worker) release(ctx context.Context, a events.Aggregate, cause events.Cause, held events.Revision) error {
+	_, err := w.slot(ctx, events.AtLeast(w.log, events.SlotAggregate(a.Project), held), a, cause, backup.Release)
+	return err
+}
+
+func (w *Worker) slot(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause, decide func(backup.Slot, events.Holder) (events.Event, error)) (events.Revision, error) {
+	var seen events.Revision
+	env, err := events.UpdateLast(ctx, log, events.SlotAggregate(a.Project), cause, func(s backup.Slot) (events.Event, error) {
+		seen = s.Revision
 		return decide(s, holder(a))
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		return nil
+		return seen, nil
 	}
-	return err
+	return env.Revision, err
 }
 
 func (w *Worker) scratch(id string) string { return filepath.Join(w.cfg.Dir, id) }

@@ -28,6 +28,7 @@ import (
 type bench struct {
 	t       *testing.T
 	log     *eventstest.Log
+	reads   *eventstest.Faulty // by which the worker reads the log
 	w       *worker.Worker
 	a       events.Aggregate
 	root    string // of the project
@@ -65,6 +66,7 @@ func newBench(t *testing.T, change ...func(*worker.Config)) *bench {
 	t.Helper()
 	root := t.TempDir()
 	b := &bench{t: t, log: &eventstest.Log{}, root: root, a: events.RestoreAggregate("p", restore.NewID())}
+	b.reads = eventstest.NewFaulty(b.log)
 	b.write("functions/main/index.ts", "backed up")
 	b.write("config/.env", "A=backed up")
 	p := project.Project{Parts: []project.Part{
@@ -94,7 +96,7 @@ func newBench(t *testing.T, change ...func(*worker.Config)) *bench {
 	for _, f := range change {
 		f(&c)
 	}
-	b.w = worker.New(c, told{b.log, b})
+	b.w = worker.New(c, told{b.reads, b})
 	b.create = restore.Create{
 		ID: b.a.ID, Project: "p", Pool: "default", Backup: backupID, BackupProject: "p", Parts: []string{project.Functions, project.Config}, BodyHash: "h",
 	}

@@ -1,0 +1,106 @@
+package bus_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/events/bus"
+	"github.com/holdfast-dev/holdfast/testenv"
+)
+
+const (
+	againWithin = 40 * time.Second // 15 s on a machine that does nothing else
+	askedWithin = 10 * time.Second // 5 s there
+)
+
+// serves waits until the log is written and read again, and checks that nothing says
+// meanwhile that it is empty, or takes long to say that it is out of reach.
+func serves(t *testing.T, b *bus.Bus, when string) {
+	t.Helper()
+	begin := time.Now()
+	testenv.Eventually(t, againWithin, func() error {
+		asked := time.Now()
+		n := 0
+		for _, err := range b.Log().Read(t.Context(), backupA, 0) {
+			if err != nil {
+				if took := time.Since(asked); took > askedWithin {
+					t.Errorf("%s: a read took %s to fail", when, took)
+				}
+				return err
+			}
+			n++
+		}
+		if n == 0 {
+			t.Errorf("%s: the log says that the backup has no events", when)
+		}
+		last, err := b.Log().Last(t.Context(), backupA)
+		if err != nil {
+			return err
+		}
+		_, err = b.Log().Append(t.Context(), backupA, last.Revision, events.BackupHeld{}, events.Cause{})
+		return err
+	})
+	t.Logf("%s: served again after %s", when, time.Since(begin))
+}
+
+// TestClusterLosesANode hangs the leader of the log, the node that the client is
+// connected to, and kills one: a cluster that has a quorum serves again.
+func TestClusterLosesANode(t *testing.T) {
+	nodes := testenv.NATSProcesses(t)
+	b, err := bus.Connect(t.Context(), nil, bus.Config{URL: testenv.URLs(nodes), Replicas: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	hold(t, b, 5)
+	named := func(name string) *testenv.NATSProcess {
+		for _, n := range nodes {
+			if n.Name == name {
+				return n
+			}
+		}
+		t.Fatalf("there is no node %q", name)
+		return nil
+	}
+	whole := func() {
+		t.Helper()
+		testenv.Eventually(t, 2*time.Minute, func() error {
+			s, err := bus.JetStream(b).Stream(t.Context(), "HOLDFAST_EVENTS")
+			if err != nil {
+				return err
+			}
+			c := s.CachedInfo().Cluster
+			if c == nil || c.Leader == "" || len(c.Replicas) != 2 {
+				return errors.New("no leader")
+			}
+			for _, r := range c.Replicas {
+				if !r.Current || r.Offline {
+					return errors.New("a replica is behind")
+				}
+			}
+			return nil
+		})
+	}
+	leader := func() *testenv.NATSProcess {
+		s, err := bus.JetStream(b).Stream(t.Context(), "HOLDFAST_EVENTS")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return named(s.CachedInfo().Cluster.Leader)
+	}
+	for _, c := range []struct {
+		when string
+		node func() *testenv.NATSProcess
+	}{{"the leader hangs", leader}, {"the node of the client hangs", func() *testenv.NATSProcess { return named(bus.ServerName(b)) }}} {
+		whole()
+		n := c.node()
+		n.Hang(t)
+		serves(t, b, c.when)
+		n.Continue(t)
+	}
+	whole()
+	leader().Kill(t)
+	serves(t, b, "the leader is killed")
+}

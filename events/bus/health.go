@@ -1,0 +1,145 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/holdfast-dev/holdfast/events"
+)
+
+// trouble is something that does not work now.
+type trouble struct {
+	err   error
+	since time.Time
+}
+
+// troubleStore is the name of the trouble that the server stores nothing.
+const troubleStore = "store"
+
+// note takes note of whether something works.
+func (b *Bus) note(name string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		delete(b.troubles, name)
+		return
+	}
+	t, ok := b.troubles[name]
+	if !ok {
+		t.since = time.Now()
+	}
+	t.err = err
+	b.troubles[name] = t
+}
+
+// stored takes note of how a try to store something ended.
+func (b *Bus) stored(err error) {
+	if err != nil {
+		b.unstored.Add(1)
+		err = fmt.Errorf("the NATS server stores nothing: %w. See its log; after a full disk make room and restart it", err)
+	}
+	b.note(troubleStore, err)
+}
+
+// briefly is how long something may not work before that is said: a leader may be
+// elected, or a consumer made again.
+const briefly = 3 * time.Second
+
+// Health returns what keeps the log from being used, as far as this process knows
+// without asking, or nil.
+func (b *Bus) Health() error {
+	if err := b.connection(); err != nil {
+		return err
+	}
+	if d := b.Damage(); d != nil {
+		return d
+	}
+	if err := b.suspected(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t, ok := b.troubles[troubleStore]; ok && time.Since(t.since) > briefly {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, t.err)
+	}
+	return nil
+}
+
+func (b *Bus) connection() error {
+	if b.away.Load() {
+		return fmt.Errorf("%w: the NATS server is away", events.ErrUnavailable)
+	}
+	return nil
+}
+
+// connected waits a moment for a connection that is made again.
+func (b *Bus) connected(ctx context.Context) error {
+	const tick = 50 * time.Millisecond
+	for range 10 {
+		if b.connection() == nil || !sleep(ctx, tick) {
+			break
+		}
+	}
+	return b.connection()
+}
+
+// Ready returns an error that says why the event log is out of reach, or damaged, or
+// takes no writes, or why something that reads it does not work, if it is so.
+func (b *Bus) Ready(ctx context.Context) error {
+	if err := b.Health(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	defer cancel()
+	_, err := b.js.Stream(ctx, streamEvents)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("the stream %s is gone from the NATS server: bring its data back from a copy, or restart holdfastd, which begins a new one", streamEvents)
+	}
+	if err != nil {
+		return fmt.Errorf("event log: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, t := range b.troubles {
+		if time.Since(t.since) > briefly {
+			return fmt.Errorf("%s: %w", name, t.err)
+		}
+	}
+	return nil
+}
+
+// Queued returns how many commands nobody has dealt with.
+func (b *Bus) Queued(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	defer cancel()
+	s, err := b.js.Stream(ctx, streamCommands)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return int64(s.CachedInfo().State.Msgs), nil
+}
+
+// probe finds out whether the server stores something again, by a message that is
+// deleted at once.
+func (b *Bus) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	defer cancel()
+	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe", nil)
+	if b.stored(err); err != nil {
+		return
+	}
+	if s, err := b.js.Stream(ctx, streamCommands); err == nil {
+		_ = s.DeleteMsg(ctx, ack.Sequence) // else it goes with its age
+	}
+}
+
+func (b *Bus) troubled(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.troubles[name]
+	return ok
+}

@@ -1,0 +1,120 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+const dialWait = 500 * time.Millisecond // before another try
+
+// dial connects, again and again while nobody is there.
+func (b *Bus) dial(ctx context.Context, to string, opts []nats.Option) (*nats.Conn, error) {
+	var said notice
+	for {
+		nc, err := nats.Connect(to, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		err = fmt.Errorf("connect to NATS at %s: %w", redacted(to), err)
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) {
+			return nil, err
+		}
+		if said.due(err.Error()) {
+			b.log.Warn("waiting for the NATS server", zap.Error(err))
+		}
+		if !sleep(ctx, dialWait) {
+			return nil, err
+		}
+	}
+}
+
+// redacted returns a URL without its password.
+func redacted(to string) string {
+	if u, err := url.Parse(to); err == nil {
+		return u.Redacted()
+	}
+	return "nats.url"
+}
+
+func (b *Bus) provision(ctx context.Context) error {
+	const day = 24 * time.Hour
+	for _, c := range []jetstream.StreamConfig{
+		{
+			Name: streamEvents, Subjects: []string{"holdfast.evt.*.*.*.*"}, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
+			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
+		},
+		{
+			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
+		},
+		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
+		{
+			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,
+			MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
+		},
+	} {
+		c.Replicas = b.replicas
+		if err := b.createStream(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replicasNotSupported is the code of a server outside a cluster.
+const replicasNotSupported jetstream.ErrorCode = 10074
+
+// createStream tries until the server has JetStream, and a cluster its leader.
+func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error {
+	var said notice
+	for {
+		tctx, cancel := context.WithTimeout(ctx, 2*time.Second) // without a leader there is no answer at all
+		_, err := b.js.CreateStream(tctx, c)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			err = b.raise(tctx, c)
+		}
+		cancel()
+		api, known := errors.AsType[*jetstream.APIError](err)
+		switch {
+		case err == nil:
+			return nil
+		case known && api.ErrorCode == replicasNotSupported:
+			return fmt.Errorf("nats.replicas is %d, but the NATS server is not part of a cluster: set it to 1, or let nats.url name a cluster: %w", c.Replicas, err)
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+			err = fmt.Errorf("JetStream is not enabled on the NATS server; enable it there: %w", err)
+		}
+		err = fmt.Errorf("stream %s: %w", c.Name, err)
+		if said.due(err.Error()) {
+			b.log.Warn("waiting for JetStream", zap.Error(err))
+		}
+		if !sleep(ctx, 200*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// raise gives a stream that is there the replicas of the configuration, if it has
+// fewer. Otherwise it is left as it is: its limits may have been tuned by the operator.
+func (b *Bus) raise(ctx context.Context, c jetstream.StreamConfig) error {
+	s, err := b.js.Stream(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	now := s.CachedInfo().Config
+	switch {
+	case now.Replicas > c.Replicas:
+		b.log.Warn("the stream has more replicas than nats.replicas; it keeps them", zap.String("stream", c.Name), zap.Int("replicas", now.Replicas))
+	case now.Replicas < c.Replicas:
+		b.log.Warn("the stream has fewer replicas than nats.replicas; it gets them now", zap.String("stream", c.Name), zap.Int("replicas", now.Replicas))
+		now.Replicas = c.Replicas
+		_, err = b.js.UpdateStream(ctx, now)
+	}
+	return err
+}

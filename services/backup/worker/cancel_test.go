@@ -1,0 +1,122 @@
+package worker_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/backup/worker"
+)
+
+func (b *bench) cancel() {
+	b.t.Helper()
+	if err := b.w.Cancel(context.Background(), &backup.Cancel{ID: b.a.ID, Project: "p", Pool: "default"}, events.Cause{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// cancelled checks that the backup has ended by a cancellation and left nothing.
+func (b *bench) cancelled() {
+	b.t.Helper()
+	last, err := b.log.Last(b.t.Context(), b.a)
+	if _, ok := last.Event.(events.BackupCancelled); !ok || len(b.objects()) != 0 || len(b.holders()) != 0 {
+		b.t.Errorf("last %+v, %v; objects %v, holders %v", last.Event, err, b.objects(), b.holders())
+	}
+}
+
+func TestCancelWhatWaits(t *testing.T) {
+	b := newBench(t, fine)
+	env := b.request()
+	b.cancel()
+	b.cancelled()
+	if err := b.w.Handle(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	b.cancel()
+	b.cancelled()
+}
+
+// TestCancelWhatRuns stops an attempt in the middle.
+func TestCancelWhatRuns(t *testing.T) {
+	var b *bench
+	b = newBench(t, func(ctx context.Context, _ *archive.Writer) error {
+		b.cancel()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err := b.w.Handle(t.Context(), b.request()); err != nil {
+		t.Fatal(err)
+	}
+	b.cancelled()
+}
+
+// TestCancelWhatDied cancels a backup whose worker died: the next attempt ends it.
+func TestCancelWhatDied(t *testing.T) {
+	b := newBench(t, fine)
+	env := b.request()
+	b.append(events.BackupStarted{Attempt: 1, Worker: "dead", Token: "one"})
+	b.put(1, backup.Mark("", "one"))
+	b.cancel()
+	if err := b.w.Handle(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	b.cancelled()
+}
+
+// TestCancelOfAnotherPool cancels a running backup whose pool has no worker.
+func TestCancelOfAnotherPool(t *testing.T) {
+	for alive, want := range map[bool]string{true: "backup.cancel_requested.v1", false: "backup.cancelled.v1"} {
+		b := newBench(t, fine, func(c *worker.Config) {
+			c.Alive = func(_ context.Context, pool string) bool { return alive && pool == "gone" }
+		})
+		if _, err := b.log.Append(t.Context(), b.a, 0, events.BackupRequested{Pool: "gone", Type: backup.Config, Destination: "local"}, events.Cause{}); err != nil {
+			t.Fatal(err)
+		}
+		b.append(events.BackupStarted{Attempt: 1, Worker: "dead"})
+		b.hold(events.Holder{Kind: events.KindBackup, ID: b.a.ID})
+		b.cancel()
+		if last, err := b.log.Last(t.Context(), b.a); err != nil || last.Event.EventType() != want {
+			t.Errorf("alive %v: %+v, %v; want %s", alive, last.Event, err, want)
+		}
+		if n := len(b.holders()); alive != (n == 1) {
+			t.Errorf("alive %v: %d holders", alive, n)
+		}
+	}
+}
+
+// hold puts a holder into the slot of the project.
+func (b *bench) hold(h events.Holder) {
+	b.t.Helper()
+	last, _ := b.log.Last(b.t.Context(), events.SlotAggregate("p")) // there may be none
+	if _, err := b.log.Append(b.t.Context(), events.SlotAggregate("p"), last.Revision, events.SlotAcquired{Holder: h, Holders: []events.Holder{h}}, events.Cause{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestSlotOfWhatHasEnded is taken over; that of what runs is not.
+func TestSlotOfWhatHasEnded(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		b := newBench(t, fine)
+		env := b.request()
+		h := events.Holder{Kind: events.KindRestore, ID: "restore-x", Exclusive: true}
+		a := events.RestoreAggregate("p", h.ID)
+		if _, err := b.log.Append(t.Context(), a, 0, events.RestoreRequested{}, events.Cause{}); err != nil {
+			t.Fatal(err)
+		}
+		b.hold(h)
+		if ended {
+			last, _ := b.log.Last(t.Context(), a)
+			if _, err := b.log.Append(t.Context(), a, last.Revision, events.RestoreFailed{Final: true}, events.Cause{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			_ = b.w.Handle(t.Context(), env) // the first one looks who holds the slot
+		}
+		if s := b.state(); (s.Completed != nil) != ended {
+			t.Errorf("ended %v: state %+v", ended, s)
+		}
+	}
+}

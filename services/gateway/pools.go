@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"go.uber.org/zap"
+
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
+	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
+)
+
+// pools knows which pools of workers have work, and since when some have no worker.
+type pools struct {
+	mu      sync.Mutex
+	without map[string]time.Time // pools without a worker, since when
+	work    map[string]catalog.PoolWork
+	all     []string // that were looked at
+}
+
+const (
+	poolsEvery = 5 * time.Second
+	poolsBrief = 20 * time.Second // a worker may be restarted
+)
+
+// watchPools looks after the pools until ctx ends.
+func (g *Gateway) watchPools(ctx context.Context) {
+	for g.b.Alive != nil {
+		g.lookAtPools(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(poolsEvery):
+		}
+	}
+}
+
+func (g *Gateway) lookAtPools(ctx context.Context) {
+	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
+	if err != nil {
+		return // /readyz says so
+	}
+	f, err := g.b.Catalog.Figures(ctx, catalog.Figures{})
+	if err != nil {
+		return
+	}
+	work := map[string]catalog.PoolWork{}
+	for _, p := range projects {
+		work[p.Pool] = catalog.PoolWork{Pool: p.Pool}
+	}
+	for _, w := range f.Work {
+		work[w.Pool] = w
+	}
+	for pool, w := range work {
+		if g.pools.note(pool, g.b.Alive(ctx, pool)) {
+			g.cfg.Logger.Warn(poolSentence(w), zap.String("pool", pool))
+		}
+	}
+	g.pools.mu.Lock()
+	defer g.pools.mu.Unlock()
+	g.pools.work, g.pools.all = work, slices.Sorted(maps.Keys(work))
+}
+
+// note takes note of whether a pool has a worker, and reports whether it has none since
+// now.
+func (p *pools) note(pool string, alive bool) (lost bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, was := p.without[pool]
+	switch {
+	case alive:
+		delete(p.without, pool)
+	case !was:
+		p.without[pool] = time.Now()
+	}
+	return !alive && !was
+}
+
+// poolSentence says what a pool without a worker means.
+func poolSentence(w catalog.PoolWork) string {
+	return fmt.Sprintf("Pool %s has %d backups that wait and %d that run, and no worker: start a holdfastd with `pool: %s`, or cancel them", w.Pool, w.Pending, w.Running, w.Pool)
+}
+
+// warnings says which pools have work or projects and have had no worker for a while.
+func (p *pools) warnings() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for _, pool := range p.all {
+		if since, ok := p.without[pool]; ok && time.Since(since) > poolsBrief {
+			all = append(all, poolSentence(p.work[pool]))
+		}
+	}
+	return all
+}
+
+// workers returns for each pool whether it has a worker.
+func (p *pools) workers() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]bool{}
+	for _, pool := range p.all {
+		_, without := p.without[pool]
+		all[pool] = !without
+	}
+	return all
+}
+
+// waitsFor says what a backup that has not ended waits for, or nothing.
+func (g *Gateway) waitsFor(b catalog.Backup) string {
+	if b.Status != catalog.Pending && b.Status != catalog.InProgress {
+		return ""
+	}
+	g.pools.mu.Lock()
+	since, without := g.pools.without[b.Pool]
+	g.pools.mu.Unlock()
+	switch {
+	case without:
+		return fmt.Sprintf("A worker of the pool %s; none has been running since %s", b.Pool, since.UTC().Format(time.RFC3339))
+	case b.Status == catalog.Pending:
+		return "A worker that is free, a restore of the project that ends, or the next attempt"
+	}
+	return ""
+}
+
+// cancel answers POST /backups/:id/cancel.
+func (g *Gateway) cancel(c *fiber.Ctx) error {
+	b, err := g.find(c)
+	if err != nil {
+		return err
+	}
+	pool, err := g.poolWithWorker(c.UserContext(), b.Pool)
+	if err != nil {
+		return err
+	}
+	may := func(s backup.State) error {
+		if _, err := backup.RequestCancel(s); err != nil && fault.CodeOf(err) != fault.Internal {
+			return err
+		}
+		return nil
+	}
+	cmd := backup.Cancel{ID: b.ID, Project: b.Project, Pool: pool, Known: b.Revision}
+	state, err := perform(c, g, cmd, b.Revision, may, deleteWait, func(_, s backup.State) (bool, error) { return s.Terminal(), nil })
+	if err != nil {
+		return err
+	}
+	row, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: b.ID, Min: state.Revision})
+	if err != nil {
+		return err
+	}
+	status := fiber.StatusOK
+	if !state.Terminal() {
+		status = fiber.StatusAccepted
+	}
+	return c.Status(status).JSON(createAnswer{true, created(row)})
+}
+
+// poolWithWorker returns the pool, or, when it has no worker, another one that has.
+func (g *Gateway) poolWithWorker(ctx context.Context, pool string) (string, error) {
+	if g.b.Alive == nil || g.b.Alive(ctx, pool) {
+		return pool, nil
+	}
+	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
+	if err != nil {
+		return "", err
+	}
+	for _, p := range projects {
+		if p.Pool != pool && g.b.Alive(ctx, p.Pool) {
+			return p.Pool, nil
+		}
+	}
+	return "", fault.Wrap(events.ErrUnavailable, fault.Unavailable, "No worker of any pool is running, so nobody can decide; start one")
+}
