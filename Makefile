@@ -17,7 +17,7 @@ run: build ## Start Holdfast with a sample project; Ctrl-C stops both
 
 .PHONY: test
 test: deps ## Test everything, on real servers
-	go test -timeout 20m work
+	go test -timeout 30m work
 
 .PHONY: build
 build: ## Build the commands into bin/
@@ -33,7 +33,7 @@ $(GOLANGCI):
 
 .PHONY: race
 race: deps ## Test what runs side by side with the race detector
-	go test -race -timeout 20m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/restore/... ./services/catalog/... ./services/gateway/... ./internal/... ./project/...
+	go test -race -timeout 30m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/restore/... ./services/catalog/... ./services/gateway/... ./internal/... ./project/...
 
 .PHONY: e2e
 e2e: deps ## Test the real daemon through REST

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,38 @@ func TestOnePartIsReadByItsRange(t *testing.T) {
 }
 
 // encrypt returns b encrypted and a decrypted view of that.
+// TestWarningsAreReadAlone for a few kilobytes, and with names of any bytes.
+func TestWarningsAreReadAlone(t *testing.T) {
+	for _, parts := range []int{0, 1} {
+		var b bytes.Buffer
+		w, err := archive.NewWriter(&b, header)
+		must(t, err)
+		want := []archive.Warning{{Part: "config", Code: "a", Name: "\xfe", Sentence: "one"}, {Part: "config", Code: "a", Name: "\xff", Sentence: "two"}}
+		if parts > 0 {
+			must(t, w.Begin("config"))
+			data := noise(8 << 20)
+			must(t, w.Add(file("config/a", data).Entry, bytes.NewReader(data)))
+		}
+		must(t, w.Warn(want...))
+		_, err = w.Close()
+		must(t, err)
+		c := &counter{ReaderAt: bytes.NewReader(b.Bytes())}
+		m, err := archive.ReadManifest(c, int64(b.Len()))
+		must(t, err)
+		got, err := archive.ReadWarnings(c, int64(b.Len()), m)
+		if err != nil || !slices.Equal(got, want) || c.n > 200<<10 {
+			t.Errorf("%+v, %v, after %d bytes", got, err, c.n)
+		}
+		m.WarningsSHA256 = strings.Repeat("0", 64)
+		if _, err := archive.ReadWarnings(c, int64(b.Len()), m); !errors.Is(err, archive.ErrCorrupt) {
+			t.Errorf("other warnings: %v", err)
+		}
+	}
+	if got := archive.Printable("caf\xe9 é"); got != `caf\xe9 é` {
+		t.Errorf("printable: %s", got)
+	}
+}
+
 func encrypt(t *testing.T, b []byte) (stored *counter, view io.ReaderAt, size int64) {
 	t.Helper()
 	id, err := age.GenerateX25519Identity()

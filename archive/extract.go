@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,9 @@ type ExtractOptions struct {
 	MaxEntries int64 // required
 	Owner      bool  // set the numeric owner of every entry; needs root
 
+	// Room, unless nil, is called before about n bytes are written to the disk.
+	Room func(n int64) error
+
 	// Skip, unless nil, chooses entries that are verified and not written.
 	Skip func(name string) bool
 }
@@ -28,11 +32,11 @@ type ExtractOptions struct {
 // the archive says. It stops soon after ctx ends. After an error what lies in root
 // must not be used.
 func Extract(ctx context.Context, root *os.Root, r *Reader, o ExtractOptions) error {
-	x := extraction{root: root, o: o, dirs: map[string]bool{".": true}}
+	x := extraction{buf: make([]byte, 64*zeroBlock), root: root, o: o, dirs: map[string]bool{".": true}}
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return x.seal()
+			return x.leave("")
 		}
 		if err != nil {
 			return err
@@ -50,22 +54,39 @@ func Extract(ctx context.Context, root *os.Root, r *Reader, o ExtractOptions) er
 			continue
 		}
 		if err := x.write(e, r); err != nil {
-			return fmt.Errorf("extract %s: %w", e.Name, err)
+			return &EntryError{Name: e.Name, Size: e.Size, Err: err}
 		}
 	}
 }
 
+// EntryError says which entry [Extract] could not write.
+type EntryError struct {
+	Name string
+	Size int64
+	Err  error
+}
+
+// Error implements error.
+func (e *EntryError) Error() string { return "extract " + e.Name + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
+
 type extraction struct {
-	root   *os.Root
-	o      ExtractOptions
-	dirs   map[string]bool // known to be real folders; forgotten when it grows
-	sealed []Entry         // folders that get their mode last, because it forbids writing
+	buf  []byte
+	root *os.Root
+	o    ExtractOptions
+	dirs map[string]bool // known to be real folders; forgotten when it grows
+	open []Entry         // folders that get their mode and time when they are left, the outermost first
 }
 
 // maxKnown bounds the memory of an extraction.
 const maxKnown = 10_000
 
 func (x *extraction) write(e Entry, r io.Reader) error {
+	if err := x.leave(e.Name); err != nil {
+		return err
+	}
 	if err := x.folder(path.Dir(e.Name)); err != nil {
 		return err
 	}
@@ -76,16 +97,30 @@ func (x *extraction) write(e Entry, r io.Reader) error {
 		if err := x.root.Symlink(e.Target, e.Name); err != nil {
 			return exists(err)
 		}
-		if x.o.Owner {
-			return x.root.Lchown(e.Name, e.UID, e.GID)
-		}
-		return nil
+		return x.link(e)
 	case File:
 	}
 	return x.file(e, r)
 }
 
-// folder makes sure that name is a real folder below root, and no link to one.
+// link gives a link its owner and time.
+func (x *extraction) link(e Entry) error {
+	if x.o.Owner {
+		if err := x.root.Lchown(e.Name, e.UID, e.GID); err != nil {
+			return err
+		}
+	}
+	dir, err := x.root.Open(path.Dir(e.Name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // opened for reading
+	at := unix.NsecToTimespec(e.ModTime.UnixNano())
+	return unix.UtimesNanoAt(int(dir.Fd()), path.Base(e.Name), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// folder makes sure that name is a real folder below root, and no link to one, which
+// can be written to.
 func (x *extraction) folder(name string) error {
 	if x.dirs[name] {
 		return nil
@@ -93,9 +128,24 @@ func (x *extraction) folder(name string) error {
 	if err := x.folder(path.Dir(name)); err != nil {
 		return err
 	}
-	if err := x.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := x.root.Mkdir(name, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	if err != nil {
+		if err := x.enter(name); err != nil {
+			return err
+		}
+	}
+	if len(x.dirs) > maxKnown {
+		x.dirs = map[string]bool{".": true}
+	}
+	x.dirs[name] = true
+	return nil
+}
+
+// enter goes back into a folder that was left.
+func (x *extraction) enter(name string) error {
 	fi, err := x.root.Lstat(name)
 	if err != nil {
 		return err
@@ -103,11 +153,11 @@ func (x *extraction) folder(name string) error {
 	if !fi.IsDir() {
 		return fmt.Errorf("%w: %q is not a folder, yet it has entries", ErrUnsafe, name)
 	}
-	if len(x.dirs) > maxKnown {
-		x.dirs = map[string]bool{".": true}
+	if slices.ContainsFunc(x.open, func(e Entry) bool { return e.Name == name }) {
+		return nil
 	}
-	x.dirs[name] = true
-	return nil
+	x.open = append(x.open, Entry{Name: name, Mode: fi.Mode() & modeBits, ModTime: fi.ModTime()})
+	return x.root.Chmod(name, fi.Mode()&modeBits|0o700)
 }
 
 func (x *extraction) dir(e Entry) error {
@@ -119,22 +169,27 @@ func (x *extraction) dir(e Entry) error {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
-	mode := e.Mode
-	if mode&0o300 != 0o300 {
-		if len(x.sealed) == maxKnown {
-			return fmt.Errorf("%w: folders without permission to write", ErrLimit)
-		}
-		x.sealed, mode = append(x.sealed, e), mode|0o700
-	}
-	return x.dress(f, e, mode)
+	x.open = slices.DeleteFunc(x.open, func(o Entry) bool { return o.Name == e.Name })
+	x.open = append(x.open, e)
+	return x.dress(f, e, e.Mode|0o700)
 }
 
-// seal gives the folders that forbid writing their mode.
-func (x *extraction) seal() error {
-	for _, v := range slices.Backward(x.sealed) { // the inner ones first
-		if err := x.root.Chmod(v.Name, v.Mode); err != nil {
+// leave gives the folders that the next entry does not lie below their modes and
+// times, the inner ones first.
+func (x *extraction) leave(next string) error {
+	for n := len(x.open); n > 0; n-- {
+		e := x.open[n-1]
+		if strings.HasPrefix(next, e.Name+"/") || next == e.Name {
+			return nil
+		}
+		if err := x.root.Chmod(e.Name, e.Mode); err != nil {
 			return err
 		}
+		if err := x.root.Chtimes(e.Name, e.ModTime, e.ModTime); err != nil {
+			return err
+		}
+		x.open = x.open[:n-1]
+		delete(x.dirs, e.Name)
 	}
 	return nil
 }
@@ -144,7 +199,7 @@ func (x *extraction) file(e Entry, r io.Reader) error {
 	if err != nil {
 		return exists(err)
 	}
-	_, err = io.Copy(f, r)
+	err = copySparse(f, r, e.Size, x.buf, x.o.Room)
 	if err == nil {
 		err = x.dress(f, e, e.Mode)
 	}

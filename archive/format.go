@@ -17,6 +17,9 @@ var (
 	// absolute name, "..", a link out of its part, a hard link, a device, a
 	// sparse file. The writer refuses such entries with it, too.
 	ErrUnsafe = errors.New("archive: unsafe entry")
+	// ErrTwice is returned by [Writer.Add] for an entry whose name is taken. Nothing is
+	// written, so the caller may go on without it.
+	ErrTwice = errors.New("archive: the same name twice")
 	// ErrVersion is returned for an archive of a later format.
 	ErrVersion = errors.New("archive: made by a later version of Holdfast")
 	// ErrShort is returned by [Writer.Add] when the content was shorter than the
@@ -45,7 +48,9 @@ const (
 	maxHeader    = 64 << 10
 	maxManifest  = 1 << 20
 	maxName      = 4096
-	maxWarnings  = 8 << 20 // of warnings.jsonl
+	maxComponent = 255       // of a name
+	maxXattrs    = 512 << 10 // names and values of an entry
+	maxWarnings  = 8 << 20   // of warnings.jsonl
 	trailerBytes = 34
 )
 
@@ -79,15 +84,11 @@ type Part struct {
 	Entries     int64  `json:"entries"`
 	Bytes       int64  `json:"bytes"`        // content of its entries
 	IndexSHA256 string `json:"index_sha256"` // of the lines of its index
-}
 
-// Warning is one thing that did not go as it should but did not spoil the
-// archive.
-type Warning struct {
-	Part     string `json:"part"`
-	Code     string `json:"code"`           // a stable word, such as "file_vanished"
-	Name     string `json:"name,omitempty"` // of the thing
-	Sentence string `json:"sentence"`       // for people
+	// Zeros is how many of the bytes lie in blocks of 4 KiB that hold nothing but zeros,
+	// counted from the start of each file: a restore leaves them out, as a sparse file
+	// does. It is an estimate of the room that is needed; no reader compares it.
+	Zeros int64 `json:"zeros,omitempty"`
 }
 
 // Kind tells files, folders and links apart.

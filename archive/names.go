@@ -2,8 +2,10 @@ package archive
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +22,9 @@ func checkName(name string) error {
 	for c := range strings.SplitSeq(name, "/") {
 		if c == "" || c == "." || c == ".." {
 			return fmt.Errorf("%w: name %q is absolute or not plain", ErrUnsafe, name)
+		}
+		if len(c) > maxComponent {
+			return fmt.Errorf("%w: a component of %d bytes", ErrUnsafe, len(c))
 		}
 	}
 	return nil
@@ -49,6 +54,56 @@ func checkTarget(name, target string) error {
 		return unsafe
 	}
 	return nil
+}
+
+// checkEntry refuses entries that no archive may hold.
+func checkEntry(e Entry) error {
+	if err := checkName(e.Name); err != nil {
+		return err
+	}
+	switch e.Kind {
+	case File, Dir:
+	case Link:
+		if err := checkTarget(e.Name, e.Target); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("%w: %q is of type %q", ErrUnsafe, e.Name, e.Kind)
+	}
+	if e.Size < 0 {
+		return fmt.Errorf("%w: %q has a negative size", ErrUnsafe, e.Name)
+	}
+	if bad := TrimXattrs(maps.Clone(e.Xattrs)); len(bad) > 0 {
+		return fmt.Errorf("%w: %q has attributes that are too large or have no plain names", ErrUnsafe, e.Name)
+	}
+	return nil
+}
+
+// TrimXattrs removes the extended attributes that no archive can hold, and returns
+// their names.
+func TrimXattrs(attrs map[string]string) (removed []string) {
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(attrs)) {
+		size += len(name) + len(attrs[name])
+		if name == "" || strings.ContainsAny(name, "=\x00") || size > maxXattrs {
+			delete(attrs, name)
+			removed = append(removed, name)
+		}
+	}
+	return removed
+}
+
+// Fits reports whether a name, which begins with that of its part, may stand in an
+// archive.
+func Fits(name string) bool { return checkName(name) == nil }
+
+// CheckLink returns [ErrUnsafe] for a symbolic link that no archive can hold. The name
+// begins with that of the part.
+func CheckLink(name, target string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	return checkTarget(name, target)
 }
 
 // partOf returns the first component of a name.

@@ -11,16 +11,9 @@ import (
 // its trailer. It reads a few kilobytes from the end.
 func ReadManifest(r io.ReaderAt, size int64) (Manifest, error) {
 	var m Manifest
-	if size < trailerBytes {
-		return m, fmt.Errorf("%w: shorter than a trailer", ErrCorrupt)
-	}
-	b := make([]byte, trailerBytes)
-	if n, err := r.ReadAt(b, size-trailerBytes); n < len(b) {
-		return m, fmt.Errorf("read trailer: %w", err)
-	}
-	off, ok := parseTrailer(b)
-	if !ok || off > size-trailerBytes {
-		return m, fmt.Errorf("%w: no trailer at the end; was the archive cut off?", ErrCorrupt)
+	off, err := manifestOffset(r, size)
+	if err != nil {
+		return m, err
 	}
 	rd := &Reader{s: newStream(io.NewSectionReader(r, off, size-trailerBytes-off), off)}
 	rd.tar = tar.NewReader(rd.s)
@@ -31,7 +24,8 @@ func ReadManifest(r io.ReaderAt, size int64) (Manifest, error) {
 	if h.Name != manifestName || h.Typeflag != tar.TypeReg {
 		return m, fmt.Errorf("%w: the trailer does not lead to the manifest", ErrCorrupt)
 	}
-	if b, err = rd.about(maxManifest); err != nil {
+	b, err := rd.about(maxManifest)
+	if err != nil {
 		return m, err
 	}
 	if m, err = parseManifest(b); err != nil {
@@ -43,6 +37,56 @@ func ReadManifest(r io.ReaderAt, size int64) (Manifest, error) {
 		}
 	}
 	return m, nil
+}
+
+// manifestOffset reads the trailer.
+func manifestOffset(r io.ReaderAt, size int64) (int64, error) {
+	if size < trailerBytes {
+		return 0, fmt.Errorf("%w: shorter than a trailer", ErrCorrupt)
+	}
+	b := make([]byte, trailerBytes)
+	if n, err := r.ReadAt(b, size-trailerBytes); n < len(b) {
+		return 0, fmt.Errorf("read trailer: %w", err)
+	}
+	off, ok := parseTrailer(b)
+	if !ok || off > size-trailerBytes {
+		return 0, fmt.Errorf("%w: no trailer at the end; was the archive cut off?", ErrCorrupt)
+	}
+	return off, nil
+}
+
+// ReadWarnings reads what the writer of an archive warned of, and nothing else. m is
+// from [ReadManifest].
+func ReadWarnings(r io.ReaderAt, size int64, m Manifest) ([]Warning, error) {
+	end, err := manifestOffset(r, size)
+	if err != nil {
+		return nil, err
+	}
+	start := int64(0)
+	for _, p := range m.Parts {
+		start = max(start, p.Offset+p.Length)
+	}
+	rd := &Reader{s: newStream(io.NewSectionReader(r, start, end-start), start)}
+	rd.tar = tar.NewReader(rd.s)
+	for {
+		h, err := rd.tar.Next()
+		if err != nil {
+			return nil, rd.fault(err)
+		}
+		if h.Name == warningsName {
+			if err := rd.readWarnings(h); err != nil {
+				return nil, err
+			}
+			break
+		}
+		if h.Name != headerName { // which comes first if there are no parts
+			return nil, fmt.Errorf("%w: %q where the warnings should be", ErrCorrupt, h.Name)
+		}
+	}
+	if rd.warnSum != m.WarningsSHA256 || int64(len(rd.warnings)) != m.Warnings {
+		return nil, fmt.Errorf("%w: the warnings do not match the manifest", ErrCorrupt)
+	}
+	return rd.warnings, nil
 }
 
 // NewPartReader reads one part of an archive, alone. p is from its manifest.

@@ -60,6 +60,9 @@ func (r *Reader) readManifest(h *tar.Header) error {
 			end = r.parts[i+1].Offset
 		}
 		p.Length = end - p.Offset
+		if i < len(m.Parts) {
+			p.Zeros = m.Parts[i].Zeros
+		}
 		want.Entries += p.Entries
 		want.Bytes += p.Bytes
 	}

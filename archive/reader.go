@@ -29,6 +29,7 @@ type Reader struct {
 	pending  []sum  // entries that no index has confirmed yet
 	pendingN int    // bytes of pending
 	lines    hash.Hash
+	names    *nameSet // of the current part
 	indexes  int
 
 	content  hash.Hash // of the current file
@@ -157,6 +158,12 @@ func (r *Reader) entry(h *tar.Header) (Entry, error) {
 	if err := r.enter(partOf(e.Name)); err != nil {
 		return e, err
 	}
+	switch _, err := r.names.add(e.Name, e.Kind); {
+	case errors.Is(err, errNoFolder):
+		return e, fmt.Errorf("%w: %w", ErrUnsafe, err)
+	case err != nil:
+		return e, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	p := &r.parts[len(r.parts)-1]
 	p.Entries++
 	p.Bytes += e.Size
@@ -193,7 +200,7 @@ func (r *Reader) enter(part string) error {
 		return fmt.Errorf("%w: more than %d parts", ErrCorrupt, maxParts)
 	}
 	r.parts = append(r.parts, Part{Name: part, Offset: r.s.start})
-	r.lines = sha256.New()
+	r.lines, r.names = sha256.New(), newNameSet()
 	return nil
 }
 
@@ -278,7 +285,7 @@ func (r *Reader) fault(err error) error {
 // entryOf checks and translates the head of an entry.
 func entryOf(h *tar.Header) (Entry, error) {
 	e := Entry{
-		Name: h.Name, Size: h.Size, Mode: h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky),
+		Name: h.Name, Size: h.Size, Mode: h.FileInfo().Mode() & modeBits,
 		ModTime: h.ModTime, UID: h.Uid, GID: h.Gid, Target: h.Linkname,
 	}
 	for k, v := range h.PAXRecords {
@@ -300,17 +307,14 @@ func entryOf(h *tar.Header) (Entry, error) {
 		e.Name = strings.TrimSuffix(e.Name, "/")
 	case tar.TypeSymlink:
 		e.Kind, e.Size = Link, 0
-		if err := checkTarget(e.Name, e.Target); err != nil {
-			return e, err
-		}
 	default:
 		return e, fmt.Errorf("%w: %q is of type %q; only files, folders and symbolic links are allowed", ErrUnsafe, h.Name, h.Typeflag)
 	}
-	if e.Size < 0 {
-		return e, fmt.Errorf("%w: %q has a negative size", ErrCorrupt, e.Name)
-	}
-	return e, checkName(e.Name)
+	return e, checkEntry(e)
 }
+
+// modeBits are the bits of a mode that an archive keeps.
+const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 
 func hexSum(b []byte) string {
 	s := sha256.Sum256(b)

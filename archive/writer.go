@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +23,8 @@ type Writer struct {
 	manifest Manifest
 	open     *Part // nil before the first Begin
 	index    index
+	names    *nameSet // of the open part
+	zeros    zeroCounter
 	indexes  int // index files so far
 	warnings []byte
 	lost     int64 // warnings beyond maxWarnings
@@ -77,27 +78,30 @@ func (w *Writer) Begin(part string) error {
 	if err != nil {
 		return err
 	}
-	w.open, w.index = &Part{Name: part, Offset: off}, index{all: sha256.New()}
+	w.open, w.index, w.names, w.zeros = &Part{Name: part, Offset: off}, index{all: sha256.New()}, newNameSet(), zeroCounter{}
 	return w.Add(Entry{Name: part, Kind: Dir, Mode: 0o755, ModTime: w.manifest.CreatedAt}, nil)
 }
 
 // Add writes an entry, for a file with its content, of which exactly e.Size
-// bytes are read. An unsafe entry is refused with ErrUnsafe before anything is
-// written, so the caller may go on without it.
+// bytes are read. An entry that no reader would take is refused before anything is
+// written, so the caller may go on without it: with ErrTwice if its name is taken, with
+// ErrUnsafe otherwise. A folder that was written before is not written again.
 func (w *Writer) Add(e Entry, content io.Reader) error {
 	if w.open == nil {
 		return errors.New("archive: entry before the first part")
 	}
-	if err := checkName(e.Name); err != nil {
+	if err := checkEntry(e); err != nil {
 		return err
 	}
 	if partOf(e.Name) != w.open.Name {
 		return fmt.Errorf("archive: entry %s in part %s", e.Name, w.open.Name)
 	}
-	if e.Kind == Link {
-		if err := checkTarget(e.Name, e.Target); err != nil {
-			return err
-		}
+	again, err := w.names.add(e.Name, e.Kind)
+	switch {
+	case errors.Is(err, errNoFolder):
+		return fmt.Errorf("%w: %w", ErrUnsafe, err)
+	case err != nil || again:
+		return err
 	}
 	if err := w.tar.WriteHeader(header(e)); err != nil {
 		return fmt.Errorf("entry %s: %w", e.Name, err)
@@ -125,6 +129,7 @@ func (w *Writer) Add(e Entry, content io.Reader) error {
 // content copies size bytes and returns their sum.
 func (w *Writer) content(size int64, r io.Reader) (string, error) {
 	h := sha256.New()
+	w.zeros.begin()
 	w.gz.mark()
 	defer w.gz.mark()
 	var short error
@@ -137,6 +142,7 @@ func (w *Writer) content(size int64, r io.Reader) (string, error) {
 			clear(b)
 		}
 		h.Write(b[:n])
+		w.zeros.add(b[:n])
 		if _, werr := w.tar.Write(b[:n]); werr != nil {
 			return "", werr
 		}
@@ -234,6 +240,7 @@ func (w *Writer) endPart() (int64, error) {
 	off, err := w.gz.cut()
 	if w.open != nil {
 		p := w.open
+		p.Zeros = w.zeros.zeros
 		p.Length, p.IndexSHA256 = off-p.Offset, hex.EncodeToString(w.index.all.Sum(nil))
 		w.manifest.Parts = append(w.manifest.Parts, *p)
 		w.manifest.Entries += p.Entries
@@ -247,7 +254,6 @@ func (w *Writer) endPart() (int64, error) {
 // last line says how many more there were.
 func (w *Writer) Warn(ws ...Warning) error {
 	for _, x := range ws {
-		x.Name = strings.ToValidUTF8(x.Name, "\uFFFD")
 		b, err := json.Marshal(x)
 		if err != nil {
 			return err

@@ -56,3 +56,31 @@ func TestFullDisk(t *testing.T) {
 		return nil
 	})
 }
+
+// TestTheRoomForARestore lets a sparse file come back on a disk that could not hold
+// what it seems to be, and refuses one that has data.
+func TestTheRoomForARestore(t *testing.T) {
+	disk, dir := smallDisk(t, "64m"), t.TempDir()
+	sh(t, disk, "mkdir -p fn/main; echo x > fn/main/index.ts; truncate -s 200M fn/main/cache.img; echo end >> fn/main/cache.img")
+	text := config(dir+"/data", dir+"/backups", fmt.Sprintf(`{id: p, functions: {path: %s/fn}}`, disk), "")
+	d := start(t, strings.Replace(text, "min_free: 1MiB", "min_free: 8MiB", 1))
+	d.ready()
+	a := d.call("POST", "/backups", full)
+	d.want(a, 201)
+	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"safetyBackup":false}`), 200)
+	if got := sh(t, disk, "du -k fn/main/cache.img | cut -f1; stat -c %s fn/main/cache.img"); got != "4\n209715204\n" {
+		t.Errorf("the sparse file has %s", got)
+	}
+	sh(t, disk, "rm fn/main/cache.img; dd if=/dev/urandom of=fn/main/big bs=1M count=30 status=none")
+	a = d.call("POST", "/backups", full)
+	d.want(a, 201)
+	for _, body := range []string{`{"dryRun":true}`, `{"safetyBackup":false}`} {
+		b := d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", body)
+		if !strings.Contains(b.body, "The part functions needs 31 MiB on the disk of "+disk+"/fn, which has ") || !strings.Contains(b.body, "8 MiB of which must stay free (min_free)") {
+			t.Errorf("%s: %d %s", body, b.status, b.body)
+		}
+	}
+	if got := sh(t, disk, "ls -A fn fn/main | grep -v holdfast-old"); got != "fn:\nmain\n\nfn/main:\nbig\nindex.ts\n" {
+		t.Errorf("the folder holds %s", got)
+	}
+}

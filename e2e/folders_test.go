@@ -268,3 +268,33 @@ func TestALostFolderComesBack(t *testing.T) {
 	newest, _, _ = strings.Cut(newest, `"`)
 	d.want(d.call("GET", "/backups/"+newest, ""), 200, `"origin":"safety"`, "storage: 5 files vanished before they were read")
 }
+
+// TestNamesOfAnyBytesSurviveARestoreAndItsUndo through the daemon, which is killed
+// between the two.
+func TestNamesOfAnyBytesSurviveARestoreAndItsUndo(t *testing.T) {
+	dir, root := t.TempDir(), t.TempDir()
+	sh(t, root, `mkdir -p fn/main cf; echo x > fn/main/index.ts; mkdir "fn/$(printf 'caf\351')"; echo 'my function' > "fn/$(printf 'caf\351')/index.ts"; echo A=1 > cf/.env; echo 'my config' > "cf/$(printf 'caf\351').conf"`)
+	text := config(dir+"/data", dir+"/backups", fmt.Sprintf(`{id: p, functions: {path: %s/fn}, config: {root: %s/cf, include: ["**"]}}`, root, root), "")
+	d := start(t, text)
+	d.ready()
+	a := d.call("POST", "/backups", full)
+	d.want(a, 201)
+	state := func() string {
+		return sh(t, root, `find . -name '.holdfast-*' -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum`)
+	}
+	backedUp := state()
+	sh(t, root, `for f in */caf*/index.ts cf/caf*; do echo changed > "$f"; done; echo B=2 > cf/.env`)
+	changed := state()
+	b := d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"safetyBackup":false}`)
+	d.want(b, 200)
+	if got := state(); got != backedUp {
+		t.Errorf("after the restore:\n%s\nwant\n%s", got, backedUp)
+	}
+	d.kill(syscall.SIGKILL)
+	d.run()
+	d.ready()
+	d.want(d.call("POST", "/restores/"+b.restore(t).ID+"/undo", ""), 200)
+	if got := state(); got != changed {
+		t.Errorf("after the undo:\n%s\nwant\n%s", got, changed)
+	}
+}

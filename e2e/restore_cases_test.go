@@ -194,7 +194,7 @@ func TestFullDiskDuringARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	sh(t, small, "dd if=/dev/zero of=fill bs=1M count=$(( $(df -k --output=avail . | tail -1) / 1024 - 4 )) status=none")
-	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"safetyBackup":false}`), 500, "Restore failed: A disk that the restore needs is full", "unchanged")
+	d.want(d.call("POST", "/backups/"+a.backup()["id"].(string)+"/restore", `{"safetyBackup":false}`), 409, "The restore was refused: The part database needs ", " MiB on the disk of "+small, "must stay free (min_free)", "The project is unchanged")
 	same(t, "after the failure", before, facts(t, src))
 	sh(t, small, "rm fill")
 	testenv.Eventually(t, 60*time.Second, func() error {

@@ -70,6 +70,7 @@ func (c roundTrip) run(t *testing.T) {
 		reinstall(t, d, src, to, conf(to))
 	}
 	warnings := restoreAsPlanned(t, d, fmt.Sprint(a.backup()["id"]))
+	to.DB.Password = testenv.ProjectPassword // as at the backup
 	if slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "estart the database") }) {
 		to.DB.Signal(syscall.SIGINT)
 		if err := to.DB.Start(t.Context()); err != nil {
@@ -79,6 +80,8 @@ func (c roundTrip) run(t *testing.T) {
 	c.compare(t, before, c.describe(t, to, to.DB.Bin), warnings)
 	logInAsServices(t, to)
 	jobsRun(t, to.DB)
+	sh(t, to.Dir, fmt.Sprintf("sed -i 's/:%d:5432/:%d:5432/' docker-compose.yml", src.DB.Port, to.DB.Port)) // the port of a test's server is another one each time
+	d.want(d.call("POST", "/backups", full), 201)
 }
 
 // reinstall puts a new installation, with a root key of its own, in the place of a

@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // KindLog is the kind of the aggregate that is about the log itself.
@@ -73,7 +74,7 @@ type Acceptance struct {
 // Apply implements [State].
 func (a Acceptance) Apply(env Envelope) Acceptance {
 	if e, ok := env.Event.(LogAccepted); ok {
-		return Acceptance{append(a.Accepted[:len(a.Accepted):len(a.Accepted)], e), env.Revision}
+		return Acceptance{append(slices.Clip(a.Accepted), e), env.Revision}
 	}
 	return a
 }

@@ -3,11 +3,11 @@ package project
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // admin is a connection beside a project's database, from which that can be made,
@@ -23,6 +23,14 @@ type admin struct {
 // beside is the database that admin connects to.
 const beside = "template1"
 
+// durable returns the settings of a connection whose commits are on the disk when they
+// are answered, whatever the server says: a crash must not forget half of a swap.
+func durable() map[string]string {
+	settings := maps.Clone(canonical)
+	settings["synchronous_commit"] = "on"
+	return settings
+}
+
 func openAdmin(ctx context.Context, s *Server) (*admin, error) {
 	raw, err := s.URL(ctx)
 	if err != nil {
@@ -36,7 +44,7 @@ func openAdmin(ctx context.Context, s *Server) (*admin, error) {
 	if len(a.name) > 0 {
 		a.name = a.name[1:]
 	}
-	if a.conn, err = connect(ctx, a.on(beside), canonical); err != nil {
+	if a.conn, err = connect(ctx, a.on(beside), durable()); err != nil {
 		return nil, err
 	}
 	var super bool
@@ -63,11 +71,19 @@ func (a *admin) on(database string) string {
 	return u.String()
 }
 
-func (a *admin) client(database string) client { return client{a.tools, a.major, false, a.on(database)} }
+func (a *admin) client(database string) client {
+	return client{dir: a.tools, major: a.major, url: a.on(database)}
+}
 
 func (a *admin) exists(ctx context.Context, database string) (yes bool, err error) {
 	err = a.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database).Scan(&yes)
 	return yes, wrapSQL(err)
+}
+
+// oid returns the oid of a database; 0 if there is none of this name.
+func (a *admin) oid(ctx context.Context, database string) (oid uint32, err error) {
+	err = a.conn.QueryRow(ctx, "SELECT coalesce((SELECT oid FROM pg_database WHERE datname = $1), 0)", database).Scan(&oid)
+	return oid, wrapSQL(err)
 }
 
 func (a *admin) exec(ctx context.Context, statements ...string) error {
@@ -79,8 +95,17 @@ func (a *admin) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
+// drop drops a database, if it is there, with the subscriptions that would keep it.
 func (a *admin) drop(ctx context.Context, database string) error {
-	return a.exec(ctx, "DROP DATABASE IF EXISTS "+quote(database)+" WITH (FORCE)")
+	statement := "DROP DATABASE IF EXISTS " + quote(database) + " WITH (FORCE)"
+	_, err := a.conn.Exec(ctx, statement)
+	if isCode(err, objectInUse) {
+		if err := a.dropSubscriptions(ctx, database); err != nil {
+			return err
+		}
+		_, err = a.conn.Exec(ctx, statement)
+	}
+	return wrapSQL(err)
 }
 
 // sessions counts who is connected to a database, apart from Holdfast.
@@ -109,74 +134,24 @@ func (t Target) Building(ctx context.Context) bool {
 	return err == nil && yes
 }
 
-// rename is one step of a swap: from takes the name to.
-type rename struct{ from, to string }
-
-// swapTimeout is for sessions that will not end.
-const swapTimeout = time.Minute
-
-// swap renames databases in one transaction, in order. Whoever is connected to one
-// of them is disconnected. closed are those to which nobody may connect after it,
-// open those to which everybody may again. When it fails all is as before.
-func (a *admin) swap(ctx context.Context, renames []rename, closed, open []string) error {
-	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
-	defer cancel()
-	var live []string
-	for _, r := range renames {
-		live = append(live, r.from)
-	}
-	for {
-		err := a.trySwap(ctx, renames, live, closed, open)
-		var pg *pgconn.PgError
-		if err == nil || !errors.As(err, &pg) || pg.Code != "55006" { // object_in_use
-			return wrapSQL(err)
-		}
-		select {
-		case <-ctx.Done():
-			return fail(err, "The databases could not be swapped within %s, because sessions connect to them all the time; stop the project's services first, see restore.before.", swapTimeout)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+// identifier returns what tells the server from all others.
+func (a *admin) identifier(ctx context.Context) (id string, err error) {
+	err = a.conn.QueryRow(ctx, "SELECT system_identifier::text FROM pg_control_system()").Scan(&id)
+	return id, wrapSQL(err)
 }
 
-func (a *admin) trySwap(ctx context.Context, renames []rename, live, closed, open []string) (err error) {
-	// Not in the transaction: others must see it before they are disconnected.
-	for _, name := range live {
-		if _, err := a.conn.Exec(ctx, "ALTER DATABASE "+quote(name)+" ALLOW_CONNECTIONS false"); err != nil {
-			return err
-		}
-	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		ctx := context.WithoutCancel(ctx)
-		for _, name := range live {
-			_, _ = a.conn.Exec(ctx, "ALTER DATABASE "+quote(name)+" ALLOW_CONNECTIONS true") // the first error says more
-		}
-	}()
-	if _, err := a.conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY ($1) AND pid <> pg_backend_pid()", live); err != nil {
-		return err
-	}
-	tx, err := a.conn.Begin(ctx)
+// backgroundWorkers counts, by kind, the background workers of extensions that are
+// connected to a database.
+func (a *admin) backgroundWorkers(ctx context.Context, database string) (map[string]int, error) {
+	rows, err := a.conn.Query(ctx, `SELECT backend_type FROM pg_stat_activity WHERE datname = $1
+ AND backend_type NOT IN ('client backend', 'walsender', 'autovacuum worker', 'parallel worker') AND backend_type NOT LIKE 'logical replication%'`, database)
 	if err != nil {
-		return err
+		return nil, wrapSQL(err)
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after Commit it does nothing
-	for _, r := range renames {
-		if _, err := tx.Exec(ctx, "ALTER DATABASE "+quote(r.from)+" RENAME TO "+quote(r.to)); err != nil {
-			return err
-		}
+	kinds, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	out := map[string]int{}
+	for _, k := range kinds {
+		out[k]++
 	}
-	for _, name := range open {
-		if _, err := tx.Exec(ctx, "ALTER DATABASE "+quote(name)+" ALLOW_CONNECTIONS true"); err != nil {
-			return err
-		}
-	}
-	for _, name := range closed {
-		if _, err := tx.Exec(ctx, "ALTER DATABASE "+quote(name)+" ALLOW_CONNECTIONS false"); err != nil {
-			return err
-		}
-	}
-	return tx.Commit(ctx)
+	return out, wrapSQL(err)
 }

@@ -41,13 +41,14 @@ type thing struct {
 	found   func(name string) error
 	missing func() error
 
-	ready chan struct{} // gets a value when what follows is set
-	name  string        // the one that is there, or "" if none is
-	entry archive.Entry
-	small []byte   // content of a small file, perhaps shorter than its size
-	file  *os.File // a larger one, open
-	err   error
-	buf   []byte
+	ready   chan struct{} // gets a value when what follows is set
+	name    string        // the one that is there, or "" if none is
+	entry   archive.Entry
+	trimmed []string // attributes that no archive can hold
+	small   []byte   // content of a small file, perhaps shorter than its size
+	file    *os.File // a larger one, open
+	err     error
+	buf     []byte
 }
 
 func (a *ahead) start(t *tree) {
@@ -125,7 +126,7 @@ func (t *tree) writeOldest() error {
 
 // prepare finds and reads a thing. It runs on any goroutine.
 func (t *tree) prepare(x *thing) error {
-	x.name, x.small = "", nil
+	x.name, x.small, x.trimmed = "", nil, nil
 	for _, name := range x.names {
 		var st unix.Stat_t
 		err := unix.Fstatat(int(t.root.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -179,7 +180,7 @@ func (t *tree) readFile(x *thing) error {
 	if x.entry, err = t.entry(x.name, f); err != nil {
 		return err
 	}
-	x.entry.Kind = archive.File
+	x.entry.Kind, x.trimmed = archive.File, archive.TrimXattrs(x.entry.Xattrs)
 	if x.entry.Size > maxSmall {
 		_ = unix.Fadvise(int(f.Fd()), 0, 1<<20, unix.FADV_WILLNEED) // a hint
 		return nil
@@ -205,6 +206,6 @@ func (t *tree) readDir(x *thing) error {
 	if x.entry, err = t.entry(x.name, f); err != nil {
 		return err
 	}
-	x.entry.Kind, x.entry.Size = archive.Dir, 0
+	x.entry.Kind, x.entry.Size, x.trimmed = archive.Dir, 0, archive.TrimXattrs(x.entry.Xattrs)
 	return nil
 }

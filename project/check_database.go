@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/sys/unix"
 )
 
 // Check implements [Restoration].
@@ -26,7 +26,7 @@ func (d *databaseRestoration) Check(ctx context.Context) ([]Check, error) {
 		return nil, err
 	}
 	out := []Check{d.checkVersion(a)}
-	for _, f := range []func(context.Context, *admin) (Check, error){d.checkTools, d.checkSpace, d.checkSessions, d.checkExtensions, d.checkLive} {
+	for _, f := range []func(context.Context, *admin) (Check, error){d.checkTools, d.checkNames, d.checkSpace, d.checkSessions, d.checkPrepared, d.checkReplication, d.checkExtensions, d.checkLive} {
 		c, err := f(ctx, a)
 		if err != nil {
 			return nil, err
@@ -62,7 +62,10 @@ func (d *databaseRestoration) checkTools(ctx context.Context, a *admin) (Check, 
 // on this machine.
 func (d *databaseRestoration) checkSpace(ctx context.Context, a *admin) (Check, error) {
 	c := Check{Name: "database_space"}
-	need := map[string]int64{filepath.Dir(d.t.Scratch): d.t.Source.Bytes}
+	need := map[string]int64{}
+	if !exists(d.t.Scratch) { // else the dump is there
+		need[filepath.Dir(d.t.Scratch)] = d.t.Source.Bytes
+	}
 	var dir string
 	if err := a.conn.QueryRow(ctx, "SHOW data_directory").Scan(&dir); err != nil {
 		return c, wrapSQL(err)
@@ -78,7 +81,7 @@ func (d *databaseRestoration) checkSpace(ctx context.Context, a *admin) (Check, 
 		}
 	}
 	for at, bytes := range need {
-		if problem := shortOf(at, bytes); problem != "" {
+		if problem := ShortOf(Database, at, bytes, d.t.MinFree); problem != "" {
 			c.Problem = problem
 		}
 	}
@@ -89,25 +92,6 @@ func (d *databaseRestoration) checkSpace(ctx context.Context, a *admin) (Check, 
 func samePostmaster(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "postmaster.pid"))
 	return err == nil
-}
-
-// shortOf says that the file system of a path has too little space, if it has. A
-// path that is not there stands for the folder that will hold it.
-func shortOf(at string, bytes int64) string {
-	for {
-		if _, err := os.Stat(at); err == nil || at == filepath.Dir(at) {
-			break
-		}
-		at = filepath.Dir(at)
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(at, &st); err != nil {
-		return ""
-	}
-	if free := int64(st.Bavail) * st.Bsize; free < bytes {
-		return fmt.Sprintf("The disk of %s has %d MiB free, but the restore needs %d MiB there.", at, free>>20, bytes>>20)
-	}
-	return ""
 }
 
 func (d *databaseRestoration) checkSessions(ctx context.Context, a *admin) (Check, error) {
@@ -122,59 +106,203 @@ func (d *databaseRestoration) checkSessions(ctx context.Context, a *admin) (Chec
 	return c, err
 }
 
-// checkExtensions looks whether the server has what the backup needs. What it does
-// not list it is made to make, in a database that is dropped again.
-func (d *databaseRestoration) checkExtensions(ctx context.Context, a *admin) (Check, error) {
-	c := Check{Name: "extensions", Judgment: true}
-	rows, err := d.main().prints.rows("extensions")
+// checkNames looks whether the names are free under which the old databases will be
+// kept.
+func (d *databaseRestoration) checkNames(ctx context.Context, a *admin) (Check, error) {
+	c := Check{Name: "names"}
+	for _, p := range d.pairs {
+		taken, err := a.exists(ctx, p.kept)
+		if err != nil {
+			return c, err
+		}
+		if taken {
+			c.Problem = fmt.Sprintf("The server has a database %s already, the name under which this restore keeps what it replaces; drop or rename it.", p.kept)
+		}
+	}
+	return c, nil
+}
+
+// checkPrepared looks for prepared transactions: no database that has some can be
+// renamed.
+func (d *databaseRestoration) checkPrepared(ctx context.Context, a *admin) (Check, error) {
+	c := Check{Name: "prepared_transactions"}
+	for _, p := range d.pairs {
+		found, err := a.preparedTransactions(ctx, p.live)
+		if err != nil {
+			return c, err
+		}
+		if len(found) > 0 {
+			c.Problem = strings.TrimSpace(c.Problem + " " + preparedSentence(p.live, found))
+		}
+	}
+	return c, nil
+}
+
+// checkReplication names what of replication does not follow the name of the database.
+func (d *databaseRestoration) checkReplication(ctx context.Context, a *admin) (Check, error) {
+	c := Check{Name: "replication"}
+	rows, err := a.conn.Query(ctx, "SELECT slot_name FROM pg_replication_slots WHERE database = $1 ORDER BY 1", a.name)
+	if err != nil {
+		return c, wrapSQL(err)
+	}
+	slots, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return c, wrapSQL(err)
+	}
+	subscriptions, err := a.subscriptions(ctx, a.name, "s.subenabled")
 	if err != nil {
 		return c, err
 	}
-	var unlisted []string
-	for _, o := range rows {
-		var listed bool
-		if err := a.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = $1)", o.text("name")).Scan(&listed); err != nil {
-			return c, wrapSQL(err)
-		}
-		if !listed {
-			unlisted = append(unlisted, o.text("name"))
-		}
+	var notes []string
+	if len(slots) > 0 {
+		notes = append(notes, fmt.Sprintf("The replication slots %s stay with the database that is replaced and hold its WAL until that is dropped; their consumers must make new slots.", strings.Join(slots, ", ")))
 	}
-	if len(unlisted) == 0 {
-		return c, nil
+	if len(subscriptions) > 0 {
+		notes = append(notes, fmt.Sprintf("The subscriptions %s stop: they are paused in the database that is replaced, and disabled in the restored one.", strings.Join(subscriptions, ", ")))
 	}
-	missing, err := d.tryExtensions(ctx, a, unlisted)
-	if len(missing) > 0 {
-		c.Problem = fmt.Sprintf("The server lacks extensions that the backup uses: %s.", strings.Join(missing, ", "))
-	}
-	return c, err
+	c.Note = strings.Join(notes, " ")
+	return c, nil
 }
 
-func (d *databaseRestoration) tryExtensions(ctx context.Context, a *admin, names []string) (missing []string, err error) {
-	scratch := freshName + d.t.ID + "_check"
-	if err := errors.Join(a.drop(ctx, scratch), a.exec(ctx, "CREATE DATABASE "+quote(scratch)+" TEMPLATE template0")); err != nil {
-		return nil, err
+// checkExtensions lets the server make the extensions of the backup, in a database
+// with the locale of the backup that is dropped again: only so it is known what it
+// can make.
+func (d *databaseRestoration) checkExtensions(ctx context.Context, a *admin) (Check, error) {
+	c := Check{Name: "extensions", Judgment: true}
+	p := d.main()
+	all, err := p.prints.extensions()
+	if err != nil {
+		return c, err
+	}
+	if c.Problem, err = d.tryExtensions(ctx, a, p, all); err != nil || c.Problem != "" {
+		c.Judgment = false
+		return c, err
+	}
+	var problems, notes []string
+	for _, e := range all {
+		switch {
+		case e.err != nil:
+			problems = append(problems, fmt.Sprintf("The server cannot make the extension %s %s: %s.", e.name, e.version, serverSaid(e.err)))
+		case e.asked == e.version:
+		case e.unfit != "":
+			problems = append(problems, fmt.Sprintf("The server does not have version %s of the extension %s, and the one that it has, %s, does not take the rows of the backup: %s.", e.version, e.name, e.made, e.unfit))
+		case e.made != e.version:
+			notes = append(notes, fmt.Sprintf("The extension %s comes at version %s; the server does not have %s of the backup.", e.name, e.made, e.version))
+		}
+	}
+	c.Problem, c.Note = strings.Join(problems, " "), strings.Join(notes, " ")
+	return c, nil
+}
+
+// keyed are extensions whose rows another version cannot decrypt, although it takes
+// them.
+var keyed = []string{"supabase_vault", "pgsodium"}
+
+// findUnfit notes why an extension at another version than that of the backup does not
+// take the rows that the backup has of it.
+func (e *extension) findUnfit(ctx context.Context, conn *pgx.Conn, f *fingerprint) error {
+	if e.made == "" || e.made == e.version {
+		return nil
+	}
+	members, err := f.members(e.name)
+	if err != nil {
+		return err
+	}
+	for _, o := range members["relations"] {
+		name := o.text("name")
+		if f.rowsOf(name) == 0 {
+			continue
+		}
+		if slices.Contains(keyed, e.name) {
+			e.unfit = fmt.Sprintf("those of %s were encrypted by version %s", name, e.version)
+			return nil
+		}
+		rows, err := conn.Query(ctx, "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped", name)
+		if err != nil {
+			return wrapSQL(err)
+		}
+		there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return wrapSQL(err)
+		}
+		if len(there) == 0 && f.creates(name) {
+			continue
+		}
+		for column := range columnsByName(o["columns"]) {
+			if !slices.Contains(there, column) {
+				e.unfit = fmt.Sprintf("%s has no column %s", name, column)
+			}
+		}
+	}
+	return nil
+}
+
+// rowsOf returns how many rows of a table of an extension a backup has, without those
+// that the extension's script inserts.
+func (f *fingerprint) rowsOf(table string) (n int64) {
+	n = f.Tables[table]
+	for _, t := range f.ExtensionTables {
+		if t.qualified() == table || t.Schema+"."+t.Name == table {
+			n += t.Rows
+		}
+	}
+	return n
+}
+
+// creates reports whether a backup can make a table of an extension itself.
+func (f *fingerprint) creates(table string) bool {
+	return slices.ContainsFunc(f.ExtensionTables, func(t *extensionTable) bool {
+		return (t.qualified() == table || t.Schema+"."+t.Name == table) && len(t.Create) > 0
+	})
+}
+
+// tryExtensions makes extensions in a database that is dropped again. problem says why
+// the database itself could not be made.
+func (d *databaseRestoration) tryExtensions(ctx context.Context, a *admin, p pair, all []*extension) (problem string, err error) {
+	scratch := d.t.scratchName()
+	if err := a.drop(ctx, scratch); err != nil {
+		return "", err
+	}
+	o, err := p.prints.database()
+	if err != nil {
+		return "", err
+	}
+	if _, err := a.conn.Exec(ctx, "CREATE DATABASE "+quote(scratch)+" TEMPLATE template0"+localeOptions(o, a.major)); err != nil {
+		if _, ok := errors.AsType[*pgconn.PgError](err); ok {
+			return fmt.Sprintf("The server cannot make a database with the locale of the backup: %s.", serverSaid(err)), nil
+		}
+		return "", wrapSQL(err)
 	}
 	defer func() { err = errors.Join(err, a.drop(context.WithoutCancel(ctx), scratch)) }()
-	conn, err := connect(ctx, a.on(scratch), nil)
+	conn, err := connect(ctx, a.on(scratch), map[string]string{"check_function_bodies": "off"})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
-	if _, err := conn.Exec(ctx, "CREATE SCHEMA extensions; CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA extensions"); err != nil {
-		return nil, wrapSQL(err) // others of Supabase build on it
+	schemas, err := p.prints.rows("schemas")
+	if err != nil {
+		return "", err
 	}
-	for _, name := range names {
-		_, err := conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS "+quote(name)+" CASCADE")
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == "3F000" {
-			continue // it is there, and misses a schema of the project
-		}
-		if err != nil {
-			missing = append(missing, name)
+	for _, s := range schemas {
+		if s.text("member") == "" {
+			if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quote(s.text("name"))); err != nil {
+				return "", wrapSQL(err)
+			}
 		}
 	}
-	return missing, nil
+	// Scripts of extensions make roles of the server too: all of it is rolled back.
+	if _, err := conn.Exec(ctx, "BEGIN"); err != nil {
+		return "", wrapSQL(err)
+	}
+	if err := makeAll(ctx, conn, all, p.live, true); err != nil {
+		return "", err
+	}
+	for _, e := range all {
+		if err := e.findUnfit(ctx, conn, p.prints); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
 // checkLive looks at what would be replaced: another project's data, or schemas of

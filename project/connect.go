@@ -18,6 +18,7 @@ import (
 // restore, and a database or role that is read-only by default can be restored all
 // the same. PostgreSQL's client tools get it too, see [toolOptions].
 var shield = map[string]string{
+	"lc_messages":                         "C", // some of what the server says decides what is done
 	"application_name":                    appName,
 	"statement_timeout":                   "0",
 	"lock_timeout":                        "0",
@@ -25,6 +26,7 @@ var shield = map[string]string{
 	"default_transaction_read_only":       "off",
 	"default_transaction_isolation":       "read committed",
 	"default_transaction_deferrable":      "off",
+	"standard_conforming_strings":         "on", // our own statements are written so
 }
 
 // shieldSince adds the settings that came with later major versions, which an older
@@ -49,8 +51,15 @@ var canonical = map[string]string{
 	"row_security":          "off",
 	"search_path":           "",
 	"client_min_messages":   "warning",
-	"client_encoding":       "UTF8",
 }
+
+// restoring holds the settings of sessions that change what they restore: no trigger
+// fires, and no body of a function is looked into. Their texts are canonical.
+var restoring = func() map[string]string {
+	out := maps.Clone(canonical)
+	out["session_replication_role"], out["check_function_bodies"] = "replica", "off"
+	return out
+}()
 
 // connect opens a connection to a database with the shield and more settings. All
 // connections of this package are made here. The caller must close it.
@@ -65,16 +74,19 @@ func connect(ctx context.Context, url string, settings map[string]string) (*pgx.
 	for {
 		k := servers.get(at)
 		c := conf.Copy()
+		c.RuntimeParams["client_encoding"] = "UTF8" // what Go's strings are
 		maps.Copy(c.RuntimeParams, k.shield())
 		maps.Copy(c.RuntimeParams, settings)
 		conn, err := pgx.ConnectConfig(ctx, c)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
-			if major := majorOf(conn); major != k.major { // it was upgraded, or k was a guess that held
-				servers.put(at, serverKind{major, k.plain})
+			is := serverKind{majorOf(conn), k.plain}
+			servers.put(at, is)
+			if maps.Equal(is.shield(), k.shield()) {
+				return conn, nil
 			}
-			return conn, nil
+			_ = conn.Close(ctx) // it lacks a part of its shield
 		case !errors.As(err, &pg):
 			return nil, connectError(conf, err)
 		case pg.Code == "42704" && k.major > oldestMajor: // undefined_object: it is older than we thought
@@ -111,6 +123,7 @@ func (k serverKind) shield() map[string]string {
 	}
 	if k.plain {
 		delete(out, "event_triggers")
+		delete(out, "lc_messages")
 	}
 	return out
 }

@@ -23,6 +23,10 @@ import (
 type DatabasePart struct {
 	LockTimeout time.Duration                    // how long pg_dump waits for a lock; 0: for ever
 	RootKey     func(ctx context.Context) string // where the pgsodium root key lies; "" if nowhere
+
+	// ForeignTimeout bounds what a restore does that waits for other servers, such as a
+	// materialized view of foreign tables; 0: a minute.
+	ForeignTimeout time.Duration
 }
 
 // Name implements [Part].

@@ -196,7 +196,7 @@ func (d *databaseDump) complete(f *fingerprint, dump *pgcustom.Dump) error {
 		}
 	}
 	for name, why := range f.uncounted {
-		if err := d.t.note(rowsUncounted, name, "The rows of the table %s could not be counted (%s), so a restore cannot compare them.", name, reason(why)); err != nil {
+		if err := d.t.note(rowsUncounted, name, "The rows of the table %s could not be counted (%v), so a restore cannot compare them.", name, why); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,6 @@ func isComposeFile(name string) bool {
 	if !slices.Contains([]string{".yml", ".yaml"}, filepath.Ext(name)) || isLarge(name, maxCompose) {
 		return false
 	}
-	b, err := os.ReadFile(name) //nolint:gosec // in a folder that nobody else writes to
+	b, err := os.ReadFile(name)
 	return err == nil && composeKey.Match(b)
 }

@@ -137,34 +137,67 @@ func firstDiff(a, b string) string {
 	return "one is longer"
 }
 
-// restoreByHand is the recipe of docs/operations.md on a fresh server: the
-// search_path that pg_restore clears is set, since functions in CHECK constraints
-// and generated columns may need it.
+// restoreByHand is the recipe of docs/operations.md on a fresh server.
 func restoreByHand(t *testing.T, src *testenv.Supabase, dir string, major int) {
 	t.Helper()
-	fresh := testenv.NewCluster(t, testenv.PostgresConfig{Major: major, Password: testenv.ProjectPassword}) // which the globals set
-	conn := "'" + fresh.URL("postgres") + "'"
-	sh(t, dir, `export PATH='`+fresh.Bin+`':$PATH
-psql -q `+conn+` -f database/globals.sql >globals.log 2>&1 || true
-psql -q `+conn+` -c 'CREATE DATABASE restored TEMPLATE template0'
-find database/postgres.dump -type f | sort | xargs cat > postgres.dump
-pg_restore -f - postgres.dump | sed "s/^SELECT pg_catalog.set_config('search_path', '', false);/SET search_path = public, extensions;/" |
-  psql -q -o restore.out '`+fresh.URL("restored")+`' 2>restore.log
-psql -q `+conn+` -c 'CREATE DATABASE internal TEMPLATE template0'
-find database/_supabase.dump -type f | sort | xargs cat | pg_restore -d '`+fresh.URL("internal")+`'`)
-	want, got := counts(t, src.DB.URL("postgres")), counts(t, fresh.URL("restored"))
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("PostgreSQL %d: rows\n%v\nwant\n%v\n%s", major, got, want, sh(t, dir, "tail -20 restore.log"))
-	}
+	fresh := testenv.NewCluster(t, testenv.PostgresConfig{Major: major, Password: testenv.ProjectPassword, ICU: true, Image: true}) // which the globals set
 	var taken struct {
-		Databases map[string]struct{ Tables map[string]int64 }
+		Databases map[string]struct {
+			Tables  map[string]int64
+			Objects struct {
+				Database []struct{ Provider, Locale string }
+			}
+		}
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "database/fingerprint.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(b, &taken); err != nil || !reflect.DeepEqual(taken.Databases["postgres"].Tables, want) || len(taken.Databases["_supabase"].Tables) != 2 {
-		t.Errorf("fingerprint %v, %v; want %v", taken, err, want)
+	if err := json.Unmarshal(b, &taken); err != nil {
+		t.Fatal(err)
+	}
+	locale := taken.Databases["postgres"].Objects.Database[0]
+	sh(t, dir, `export PATH='`+fresh.Bin+`':$PATH
+psql() { command psql -q "$@"; }
+to() { echo '`+fresh.URL("DATABASE")+`' | sed "s/DATABASE/$1/"; }
+psql -d "$(to postgres)" -f database/globals.sql >globals.log 2>&1 || true
+psql -d "$(to postgres)" -c "CREATE DATABASE restored TEMPLATE template0 LOCALE_PROVIDER `+locale.Provider+` ICU_LOCALE '`+locale.Locale+`'"
+find database/postgres.dump -type f | sort | xargs cat > postgres.dump
+pg_restore --create -f - postgres.dump | grep -E '^(ALTER DATABASE|ALTER ROLE .* IN DATABASE|(GRANT|REVOKE) .* ON DATABASE) ' |
+  sed 's/ DATABASE postgres / DATABASE restored /' | psql -d "$(to postgres)"
+pg_restore -l postgres.dump > all.list
+grep -E ' (EXTENSION - pg_cron|COMMENT - EXTENSION pg_cron|[A-Z ]+ cron|ACL - SCHEMA cron) ' all.list > cron.list || true
+grep -vxFf cron.list all.list > rest.list || cp all.list rest.list
+path=public,extensions$(awk '$4 == "SCHEMA" && $6 !~ /^(public|extensions|cron)$/ {printf ",\"%s\"", $6}' all.list)
+pg_restore -L rest.list -f - postgres.dump |
+  sed "s/^SELECT pg_catalog.set_config('search_path', '', false);/SET search_path = $path;/" |
+  psql -d "$(to restored)" -o restore.out 2>restore.log
+psql -d "$(to template1)" -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('postgres', 'restored')" \
+  -c 'ALTER DATABASE postgres RENAME TO postgres_old' -c 'ALTER DATABASE restored RENAME TO postgres' >swap.log
+pg_restore -L cron.list -f - postgres.dump | psql -d "$(to postgres)" -o cron.out 2>cron.log
+psql -d "$(to template1)" -c 'CREATE DATABASE internal TEMPLATE template0'
+find database/_supabase.dump -type f | sort | xargs cat | pg_restore -d "$(to internal)"`)
+	if n := scalar(t, fresh, "SELECT count(*) FROM pg_database WHERE datname = 'postgres' AND datdba = 'postgres'::regrole AND has_database_privilege('dashboard_user', oid, 'CREATE')"); n != 1 {
+		t.Errorf("PostgreSQL %d: the owner or the privileges of the database are lost", major)
+	}
+	want := taken.Databases["postgres"].Tables
+	got := counts(t, fresh.URL("postgres"))
+	for name := range got {
+		if _, ok := want[name]; !ok { // of an extension, and in no dump
+			delete(got, name)
+		}
+	}
+	if !reflect.DeepEqual(got, want) || want["cron.job"] == 0 {
+		t.Errorf("PostgreSQL %d: rows\n%v\nwant\n%v\n%s", major, got, want, sh(t, dir, "tail -n 20 restore.log cron.log"))
+	}
+	all := counts(t, src.DB.URL("postgres"))
+	for name, n := range want {
+		if !strings.HasPrefix(name, "cron.") && name != "public.heartbeat" && name != "extensions.spatial_ref_sys" && all[name] != n { // jobs go on
+			t.Errorf("PostgreSQL %d: the fingerprint says %d rows of %s, there are %d", major, n, name, all[name])
+		}
+	}
+	if len(taken.Databases["_supabase"].Tables) != 2 {
+		t.Errorf("PostgreSQL %d: fingerprint of _supabase: %v", major, taken.Databases["_supabase"].Tables)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // describe gathers the statements that make the table: its sequences first, then the
 // table, then what is added to it.
 func (t *extensionTable) describe(ctx context.Context, s *Session) error {
-	t.Create = nil
+	t.Create, t.Members = nil, nil
 	for _, query := range []string{createSequences, createTable, ownSequences, createConstraints, createIndexes, createComments} {
 		rows, err := s.tx.Query(ctx, query, t.oid)
 		if err != nil {
@@ -28,8 +28,12 @@ func (t *extensionTable) describe(ctx context.Context, s *Session) error {
 	}
 	var name string
 	var last *int64
-	_, err = pgx.ForEachRow(rows, []any{&name, &last}, func() error {
+	var member bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &last, &member}, func() error {
 		t.Sequences[name] = last
+		if member {
+			t.Members = append(t.Members, name)
+		}
 		return nil
 	})
 	return err
@@ -44,11 +48,12 @@ const (
 
 	sequenceOptions = `format('INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s%s', s.seqincrement, s.seqmin, s.seqmax, s.seqstart, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' END)`
 
-	createSequences = `SELECT format('CREATE SEQUENCE %I.%I AS %s ', n.nspname, q.relname, format_type(s.seqtypid, NULL)) || ` + sequenceOptions + ` ` + ownedSequences + ` AND d.deptype = 'a' ORDER BY a.attnum`
+	createSequences = `SELECT format('CREATE SEQUENCE IF NOT EXISTS %I.%I AS %s ', n.nspname, q.relname, format_type(s.seqtypid, NULL)) || ` + sequenceOptions + ` ` + ownedSequences + ` AND d.deptype = 'a' ORDER BY a.attnum`
 
 	ownSequences = `SELECT format('ALTER SEQUENCE %I.%I OWNED BY %s.%I', n.nspname, q.relname, d.refobjid::regclass, a.attname) ` + ownedSequences + ` AND d.deptype = 'a' ORDER BY a.attnum`
 
-	stateOfSequences = `SELECT format('%I.%I', n.nspname, q.relname), CASE WHEN has_sequence_privilege(q.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(q.oid::regclass) END ` + ownedSequences + ` AND d.deptype IN ('a', 'i') ORDER BY 1`
+	stateOfSequences = `SELECT format('%I.%I', n.nspname, q.relname), CASE WHEN has_sequence_privilege(q.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(q.oid::regclass) END,
+ EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = q.oid AND e.refclassid = 'pg_extension'::regclass AND e.deptype = 'e') ` + ownedSequences + ` AND d.deptype IN ('a', 'i') ORDER BY 1`
 )
 
 // createTable makes a table with its columns, or as a partition or child of others.

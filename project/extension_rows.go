@@ -62,7 +62,7 @@ func (d *databaseDump) extensionRows(ctx context.Context, f *fingerprint) error 
 		case out.p != nil || d.s.conn.IsClosed() || errors.Is(err, errRewritten) || isCode(err, lockNotAvailable):
 			return lost(err, "The rows of the table %s of the extension %s could not be read as they were at the beginning of the backup.", t.label, t.Extension)
 		default:
-			if err := d.t.note(extensionRowsMissing, t.label, "The rows of the table %s of the extension %s are not in the backup: %s.", t.label, t.Extension, reason(err)); err != nil {
+			if err := d.t.note(extensionRowsMissing, t.label, "The rows of the table %s of the extension %s are not in the backup: %v.", t.label, t.Extension, err); err != nil {
 				return err
 			}
 		}

@@ -21,19 +21,24 @@ type extensionTable struct {
 	Columns   []string          `json:"columns"`   // of the file, in its order
 	Create    []string          `json:"create"`    // statements that make the table, if CREATE EXTENSION does not
 	Sequences map[string]*int64 `json:"sequences"` // of its columns, and where they stand
+	Members   []string          `json:"members"`   // those of the sequences that belong to the extension too
 
 	oid      uint32
 	label    string // the name of the table as SQL takes it
 	kind     string // relkind
 	readable bool   // the role may read it
+	err      error  // why a restore could not make it
 }
+
+// qualified returns the name of the table as SQL takes it.
+func (t *extensionTable) qualified() string { return quote(t.Schema, t.Name) }
 
 // others returns a condition for the rows that pg_dump does not write.
 func (t *extensionTable) others() string {
 	if !t.Outside {
 		return ""
 	}
-	return " t WHERE NOT EXISTS (SELECT FROM (SELECT ctid AS dumped FROM ONLY " + t.label + " " + t.Condition + ") d WHERE d.dumped = t.ctid)"
+	return " t WHERE NOT EXISTS (SELECT FROM (SELECT ctid AS dumped FROM ONLY " + t.qualified() + " " + t.Condition + ") d WHERE d.dumped = t.ctid)"
 }
 
 // listExtensionTables lists permanent tables of extensions, parents before their partitions

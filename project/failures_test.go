@@ -49,9 +49,6 @@ func TestDatabaseFailuresAreSentences(t *testing.T) {
 	wantSentence(t, try(strings.Replace(url, testenv.Password, "wrong", 1), pg.Bin), "refused the password of supabase_admin", "POSTGRES_PASSWORD")
 	wantSentence(t, try(strings.Replace(url, "/postgres", "/nonesuch", 2), pg.Bin), "nonesuch")
 	wantSentence(t, try("postgres://supabase_admin@127.0.0.1:1/postgres", pg.Bin), "127.0.0.1:1 cannot be reached")
-	if err := try("postgres://supabase_admin@127.0.0.1:1/postgres", pg.Bin); strings.Count(err.Error(), "connection refused") != 1 {
-		t.Errorf("%v does not say once that the connection was refused", err)
-	}
 	wantSentence(t, try("postgres://%zz", pg.Bin), "not a URL")
 	wantSentence(t, try(url, t.TempDir()), "PostgreSQL 15", "apt-get install postgresql-client-15", "database.tools")
 	other, err := testenv.PostgresBin(17)

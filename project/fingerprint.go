@@ -12,13 +12,13 @@ import (
 // fingerprint is what a restored database is compared with. It is taken in the
 // snapshot of the dump.
 type fingerprint struct {
-	Server    string                     `json:"server"` // version
-	Major     int                        `json:"major"`  // of the server
-	Tables    map[string]int64           `json:"tables"` // schema.table, rows
-	Sequences map[string]*int64          `json:"sequences"`
-	Objects   map[string]json.RawMessage `json:"objects"` // lists by what they list
+	Server    string            `json:"server"` // version
+	Major     int               `json:"major"`  // of the server
+	Tables    map[string]int64  `json:"tables"` // schema.table, rows
+	Sequences map[string]*int64 `json:"sequences"`
 
-	ExtensionTables []*extensionTable `json:"extension_tables,omitempty"`
+	ExtensionTables []*extensionTable          `json:"extension_tables,omitempty"`
+	Objects         map[string]json.RawMessage `json:"objects"` // lists by what they list
 
 	names     map[relationName]string // of tables and sequences, as the maps above have them
 	uncounted map[string]error        // tables without a row in Tables

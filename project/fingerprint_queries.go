@@ -20,6 +20,11 @@ func acl(column, kind, owner string) string {
  FROM aclexplode(coalesce(COLUMN, acldefault('KIND', OWNER))) a) q) AS acl`)
 }
 
+// columnACL lists the privileges on columns, as acl does: "grantee:PRIVILEGE (column)".
+const columnACL = `(SELECT array_agg(x ORDER BY x) FROM (
+ SELECT CASE p.grantee WHEN 0 THEN 'PUBLIC' WHEN c.relowner THEN '@owner' ELSE pg_get_userbyid(p.grantee) END || ':' || p.privilege_type || format(' (%I)', a.attname) || CASE WHEN p.is_grantable THEN '*' ELSE '' END AS x
+ FROM pg_attribute a, aclexplode(a.attacl) p WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) q) AS column_acl`
+
 // member returns an expression for the extension that an object belongs to.
 func member(class, oid string) string {
 	return `(SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid WHERE d.classid = '` + class + `'::regclass AND d.objid = ` + oid +
@@ -86,7 +91,7 @@ func objectLists(major int) map[string]string {
  ` + localeOf(major) + `, (SELECT spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace) AS tablespace, pg_database_size(d.oid) AS bytes FROM pg_database d WHERE d.datname = current_database()`,
 		"schemas": `SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner, ` + acl("n.nspacl", "n", "n.nspowner") + `, ` + member("pg_namespace", "n.oid") + ` FROM pg_namespace n WHERE n.nspname` + outside + ` ORDER BY 1`,
 		"relations": `SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind AS kind, pg_get_userbyid(c.relowner) AS owner,
- CASE WHEN c.relkind = 'S' THEN ` + strings.TrimSuffix(acl("c.relacl", "s", "c.relowner"), " AS acl") + ` ELSE ` + strings.TrimSuffix(acl("c.relacl", "r", "c.relowner"), " AS acl") + ` END AS acl,
+ CASE WHEN c.relkind = 'S' THEN ` + strings.TrimSuffix(acl("c.relacl", "s", "c.relowner"), " AS acl") + ` ELSE ` + strings.TrimSuffix(acl("c.relacl", "r", "c.relowner"), " AS acl") + ` END AS acl, ` + columnACL + `,
  c.relrowsecurity AS rls, c.relforcerowsecurity AS forced_rls, c.relispopulated AS populated, c.relpersistence AS persistence, (SELECT array_agg(x ORDER BY x) FROM unnest(c.reloptions) x) AS options, ` + columnsOf + `,
  CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS definition, coalesce(m.extname, om.extname) AS member, coalesce(m.config, false) AS config
  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace ` + ownerOf + ` ` + ofExtension("m", "c.oid") + ` ` + ofExtension("om", "o.oid") + `
@@ -103,11 +108,12 @@ func objectLists(major int) map[string]string {
  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname` + outside + ` ORDER BY 1`,
 		"constraints": `SELECT o.conrelid::regclass::text AS relation, o.conname AS name, o.contype AS kind, o.convalidated AS validated, pg_get_constraintdef(o.oid) AS definition, m.extname AS member
  FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = o.connamespace LEFT JOIN pg_index i ON i.indexrelid = o.conindid AND i.indrelid = o.conrelid ` + ofExtension("m", "c.oid") + `
- WHERE o.contype <> 'n' AND coalesce(m.carried, true) AND (i.indexrelid IS NULL OR i.indisready AND (i.indisvalid OR c.relkind = 'p')) AND n.nspname` + outside + ` ORDER BY 1, 2`,
+ WHERE o.contype <> 'n' AND (i.indexrelid IS NULL OR i.indisready AND (i.indisvalid OR c.relkind = 'p')) AND n.nspname` + outside + ` ORDER BY 1, 2`,
 		"indexes": `SELECT format('%I.%I', n.nspname, x.relname) AS name, format('%I.%I', n.nspname, c.relname) AS relation, pg_get_indexdef(x.oid) AS definition, i.indisvalid AS valid, m.extname AS member
  FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = x.relnamespace ` + ofExtension("m", "c.oid") + `
- WHERE coalesce(m.carried, true) AND i.indisready AND (i.indisvalid OR c.relkind = 'p') AND n.nspname` + outside + ` ORDER BY 1`,
-		"policies": `SELECT format('%I.%I', schemaname, tablename) AS relation, policyname AS name, roles::text[] AS roles, cmd, permissive, qual AS using, with_check AS check FROM pg_policies ORDER BY 1, 2`,
+ WHERE i.indisready AND (i.indisvalid OR c.relkind = 'p') AND n.nspname` + outside + ` ORDER BY 1`,
+		"policies": `SELECT format('%I.%I', schemaname, tablename) AS relation, policyname AS name, roles::text[] AS roles, cmd, permissive, qual AS using, with_check AS check, m.extname AS member
+ FROM pg_policies ` + ofExtension("m", "to_regclass(format('%I.%I', schemaname, tablename))") + ` ORDER BY 1, 2`,
 		"triggers": `SELECT t.tgrelid::regclass::text AS relation, t.tgname AS name, t.tgenabled AS enabled, pg_get_triggerdef(t.oid) AS definition, t.tgfoid::regproc::text AS function,
  CASE WHEN t.tgfoid::regproc::text = 'supabase_functions.http_request' THEN convert_from(split_part(encode(t.tgargs, 'escape'), '\000', 1)::bytea, 'UTF8') END AS url, m.extname AS member
  FROM pg_trigger t ` + ofExtension("m", "t.tgrelid") + ` WHERE NOT t.tgisinternal ORDER BY 1, 2`,

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // specifier finds what a module imports: static imports and exports, and dynamic
@@ -79,6 +80,9 @@ func scanFunction(root, name string, given map[string]bool) (why []string, err e
 	mapped, bad := importMap(root, dir)
 	why = append(why, bad...)
 	err = filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		if errors.Is(err, syscall.ENAMETOOLONG) {
+			return nil // no runtime could load it
+		}
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ require (
 	github.com/holdfast-dev/holdfast/testenv v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/sirupsen/logrus v1.10.2
+	github.com/xdg-go/stringprep v1.0.4
 	golang.org/x/sys v0.49.0
 )
 

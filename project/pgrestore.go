@@ -8,17 +8,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // tocEntry is a line of the table of contents of a dump.
 type tocEntry struct {
-	id   string
-	kind string // such as TABLE DATA
-	desc string // the whole line behind the numbers: kind, schema, name, owner
+	id     string
+	kind   string // such as TABLE DATA
+	desc   string // the whole line behind the numbers: kind, schema, name, owner
+	schema string // "-" if it is in none
+	rest   string // name and owner; of a table's parts the table comes first
 }
 
 // failure is an entry that pg_restore could not restore.
@@ -57,12 +59,27 @@ func parseTOC(line string) (tocEntry, bool) {
 			break
 		}
 	}
+	e.schema, e.rest, _ = strings.Cut(strings.TrimPrefix(e.desc[len(e.kind):], " "), " ")
 	return e, true
+}
+
+// belongsTo reports whether an entry is of a relation or function, by its name as
+// PostgreSQL quotes it, or of a part of it.
+func (e tocEntry) belongsTo(name string) bool {
+	for _, prefix := range []string{"", "TABLE ", "SEQUENCE ", "FUNCTION ", "COLUMN "} {
+		if rest, ok := strings.CutPrefix(e.rest, prefix); ok {
+			whole := strings.ReplaceAll(e.schema+"."+rest+" ", ", ", ",") // of the types of arguments
+			if plain := strings.ReplaceAll(name, `"`, ""); strings.HasPrefix(whole, plain+" ") || strings.HasPrefix(whole, plain+".") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // contents lists a dump in the order in which it is restored.
 func (c client) contents(ctx context.Context, dump string) ([]tocEntry, error) {
-	out, err := c.output(ctx, "pg_restore", "--list", "--create", dump)
+	out, err := c.output(ctx, "--list", "--create", dump)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +92,9 @@ func (c client) contents(ctx context.Context, dump string) ([]tocEntry, error) {
 	return all, nil
 }
 
-// output runs a tool that needs no connection and returns what it prints.
-func (c client) output(ctx context.Context, name string, args ...string) (string, error) {
-	cmd, err := c.command(ctx, name)
+// output runs pg_restore without a connection and returns what it prints.
+func (c client) output(ctx context.Context, args ...string) (string, error) {
+	cmd, err := c.command(ctx, "pg_restore")
 	if err != nil {
 		return "", err
 	}
@@ -85,14 +102,15 @@ func (c client) output(ctx context.Context, name string, args ...string) (string
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
-		return "", toolError(name, err, stderr.String())
+		return "", toolError("pg_restore", err, stderr.String())
 	}
 	return out.String(), nil
 }
 
 // restoreOptions are settings of the sessions of pg_restore. Nothing waits for the
 // disk until the swap, whose commit makes everything before it durable as well.
-const restoreOptions = "-c synchronous_commit=off"
+// pg_dump writes NULL into arrays whatever array_nulls says.
+const restoreOptions = "-c synchronous_commit=off -c array_nulls=on"
 
 // restore runs pg_restore and returns the entries that failed, in the order in
 // which they did. An error means that it did not get to its end.
@@ -101,7 +119,7 @@ func (c client) restore(ctx context.Context, dump string, args ...string) ([]fai
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, "PGOPTIONS="+toolOptions(c.major, c.plain, restoreOptions))
+	cmd.Env = append(cmd.Env, "PGOPTIONS="+toolOptions(c.major, c.plain, restoreOptions, c.session))
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -116,11 +134,29 @@ func (c client) restore(ctx context.Context, dump string, args ...string) ([]fai
 		return nil, ctx.Err()
 	case fatal != "":
 		return nil, toolError("pg_restore", errors.Join(err, errors.New("ended early")), fatal)
-	case err != nil && failures == nil:
+	case err != nil && (failures == nil || !exited(err, 1)):
 		return nil, toolError("pg_restore", err, "")
+	}
+	for _, f := range failures {
+		if ofServer.MatchString(f.message) {
+			return nil, lost(errors.New(f.message), "pg_restore was stopped by the server: %s", f.message)
+		}
 	}
 	return failures, nil
 }
+
+// exited reports whether a tool ended by itself with one of the codes.
+func exited(err error, codes ...int) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	return ok && exit.Exited() && slices.Contains(codes, exit.ExitCode())
+}
+
+// ofServer finds messages that say nothing of the entry that they stopped, but of the
+// server.
+var ofServer = regexp.MustCompile(`No space left on device|could not (?:extend|write to) file|out of (?:shared )?memory|server closed the connection|terminating connection|connection to server`)
+
+// psqlScriptError is how psql ends after an error in a script.
+const psqlScriptError = 3
 
 // readFailures reads what pg_restore says of its work. fatal is what ended it. When
 // entries fail at the same time in several workers, the message of one may be told of
@@ -158,7 +194,7 @@ const emptyPath = "SELECT pg_catalog.set_config('search_path', '', false);"
 
 // retry restores one entry alone, as a whole or not at all, with a search_path
 // that finds what functions name without a schema.
-func (c client) retry(ctx context.Context, dump, scratch, id, path string) error {
+func (c client) retry(ctx context.Context, dump, scratch, id, path string, options []string) error {
 	list, err := os.CreateTemp(scratch, "entry")
 	if err != nil {
 		return err
@@ -172,7 +208,7 @@ func (c client) retry(ctx context.Context, dump, scratch, id, path string) error
 	if err != nil {
 		return err
 	}
-	from.Args = []string{from.Path, "--file=-", "--use-list=" + list.Name(), dump}
+	from.Args = slices.Concat([]string{from.Path, "--file=-", "--use-list=" + list.Name()}, options, []string{dump})
 	into, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null")
 	if err != nil {
 		return err
@@ -187,14 +223,19 @@ func (c client) retry(ctx context.Context, dump, scratch, id, path string) error
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(from.Start(), into.Start()); err != nil {
+	if err := into.Start(); err != nil {
 		return err
+	}
+	if err := from.Start(); err != nil {
+		return errors.Join(err, in.Close(), into.Wait())
 	}
 	copyErr := withPath(in, out, path)
 	copyErr = errors.Join(copyErr, in.Close())
 	_, _ = io.Copy(io.Discard, out) // when psql has ended early
 	ferr, ierr := from.Wait(), into.Wait()
 	switch {
+	case ierr != nil && (!exited(ierr, psqlScriptError) || ofServer.MatchString(said.String())):
+		return lost(ierr, "An entry of the dump could not be restored: %s", firstError(said.String()))
 	case ierr != nil:
 		return errors.New(firstError(said.String()))
 	case ferr != nil:
@@ -228,35 +269,47 @@ func withPath(to io.Writer, from io.Reader, path string) error {
 	}
 }
 
-var psqlError = regexp.MustCompile(`(?m)^psql:.*?(?:ERROR|FATAL):\s+(.*)$`)
+var (
+	psqlError = regexp.MustCompile(`(?m)^(?:psql:.*?)?(?:ERROR|FATAL):\s+(.*)$`)
+	psqlMore  = regexp.MustCompile(`(?m)^(?:DETAIL|HINT):\s+(.*)$`)
+)
 
+// firstError returns the first error that psql tells of, with its detail and its hint.
 func firstError(stderr string) string {
-	if m := psqlError.FindStringSubmatch(stderr); m != nil {
-		return m[1]
+	at := psqlError.FindStringSubmatchIndex(stderr)
+	if at == nil {
+		return cut(strings.TrimSpace(stderr), 400)
 	}
-	return cut(strings.TrimSpace(stderr), 400)
+	said, rest := stderr[at[2]:at[3]], stderr[at[3]:]
+	if next := psqlError.FindStringIndex(rest); next != nil {
+		rest = rest[:next[0]]
+	}
+	for _, more := range psqlMore.FindAllStringSubmatch(rest, -1) {
+		said = strings.TrimSuffix(said, ".") + ". " + more[1]
+	}
+	return said
 }
 
-// section restores a section of a dump. Entries that fail, because functions that
-// they call name objects without a schema, are tried again one by one until no
-// more succeed: one may need another.
-func (c client) section(ctx context.Context, dump, scratch, path string, jobs int, section string) ([]failure, error) {
-	args := []string{"--section=" + section}
-	if section != "pre-data" {
-		args = append(args, "--jobs="+strconv.Itoa(jobs))
-	}
-	failed, err := c.restore(ctx, dump, args...)
-	if err != nil || len(failed) == 0 {
-		return failed, err
-	}
-	return c.again(ctx, dump, scratch, path, failed)
-}
-
-func (c client) again(ctx context.Context, dump, scratch, path string, failed []failure) ([]failure, error) {
-	toc, err := c.contents(ctx, dump)
+// script lets psql run a script as one transaction.
+func (c client) script(ctx context.Context, script string) error {
+	cmd, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null", "--file=-")
 	if err != nil {
-		return nil, err
+		return err
 	}
+	var said tail
+	cmd.Stdin, cmd.Stderr = strings.NewReader(script), &said
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fail(fmt.Errorf("%w: %s", err, said.String()), "What had to wait for the name of the database could not be restored: %s", firstError(said.String()))
+	}
+	return nil
+}
+
+// again tries entries that failed one by one, in the order of the dump, until no more
+// succeed, and returns those that are left.
+func (c client) again(ctx context.Context, dump, scratch, path string, toc []tocEntry, failed []failure, options []string) ([]failure, error) {
 	place := map[string]int{}
 	for i, e := range toc {
 		place[e.id] = i
@@ -265,9 +318,16 @@ func (c client) again(ctx context.Context, dump, scratch, path string, failed []
 	for {
 		var left []failure
 		for _, f := range failed {
-			if err := c.retry(ctx, dump, scratch, f.id, path); err != nil {
+			if toc[place[f.id]].kind == "EXTENSION" { // only makeExtensions knows how
+				left = append(left, f)
+				continue
+			}
+			if err := c.retry(ctx, dump, scratch, f.id, path, options); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
+				}
+				if MayRetry(err) {
+					return nil, err
 				}
 				left = append(left, failure{f.id, err.Error()})
 			}

@@ -54,6 +54,8 @@ type Project struct {
 	Parts  []Part  // in the order of an archive
 	Server *Server // of the database; nil if the project has none
 
+	Credentials Credentials // nil if nothing is known of the project's services
+
 	Absent  []Absence
 	Faults  []string          // why something of it cannot be found, for people
 	Origins map[string]string // what has led to a part, for people
@@ -172,6 +174,7 @@ const (
 	fileChanged      = "file_changed"
 	fileSkipped      = "file_skipped"
 	linkSkipped      = "link_skipped"
+	nameSkipped      = "name_skipped"
 	patternEmpty     = "pattern_empty"
 	liveData         = "live_data"
 	fileLarge        = "file_large"
@@ -181,6 +184,7 @@ const (
 	fixedSettings    = "server_settings"
 	rowsUncounted    = "rows_uncounted"
 
+	attributesSkipped    = "attributes_skipped"
 	extensionRowsMissing = "extension_rows_missing"
 	internalMissing      = "internal_database_missing"
 	subscriptionDisabled = "subscription_disabled"
@@ -192,6 +196,8 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	fileChanged:          "%s: %d files changed while they were read; warnings.jsonl in the archive names them.",
 	fileSkipped:          "%s: %d sockets, pipes or devices were left out; warnings.jsonl in the archive names them.",
 	linkSkipped:          "%s: %d symbolic links lead out of their folder and were left out; warnings.jsonl in the archive names them.",
+	nameSkipped:          "%s: %d files or folders were left out, because no archive can hold their names; warnings.jsonl in the archive names them.",
+	attributesSkipped:    "%s: extended attributes of %d files or folders were left out, because they are too large; warnings.jsonl in the archive names them.",
 	patternEmpty:         "%s: %d include patterns match nothing; warnings.jsonl in the archive names them.",
 	passwordsMissing:     "%s: %d time the passwords of roles could not be read; connect as a superuser to back them up.",
 	vaultKeyMissing:      "%s: the vault has secrets, but the pgsodium root key could not be read, so %d vault will not come back; set database.root_key.",

@@ -46,11 +46,11 @@ func (p *StoragePart) reconcile(ctx context.Context, t Target, built string) err
 	}); err != nil {
 		return refused(err, "The storage objects could not be read from the database")
 	}
-	all, err := files(built)
+	all, err := countFiles(built)
 	if err != nil {
 		return err
 	}
-	c.report(t, len(all)-c.files)
+	c.report(t, all-c.files)
 	return nil
 }
 

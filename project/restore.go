@@ -2,6 +2,7 @@ package project
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/archive"
@@ -20,7 +21,11 @@ type Target struct {
 	Prints  []byte                // fingerprint.json of the archive; nil if it has no database
 	Both    bool                  // the database is restored together with this part
 	Config  bool                  // the configuration of the same backup is restored together with this part
+	Replace map[string][]byte     // configuration files that come back with another content than the archive's
+	MinFree int64                 // bytes that stay free on the disks
 	Warn    func(archive.Warning) // takes what did not come back as it was
+
+	step func(what string) error // called before each change of a swap; nil but in tests
 }
 
 // Check is one thing that is looked at before a restore.
@@ -28,6 +33,7 @@ type Check struct {
 	Name     string // a stable word, such as "sessions"
 	Problem  string // a sentence for people; "" if all is well
 	Judgment bool   // may be overridden by force
+	Note     string // a sentence about what will be otherwise than one may expect; no problem
 }
 
 // Restoration brings a part back. Build makes it beside what is there and proves
@@ -65,7 +71,8 @@ func (t Target) keptName(name string) string {
 	return cutName(name, 20) + "_before_" + t.At.UTC().Format("20060102t1504") + "_" + t.ID
 }
 
-func cutName(s string, n int) string { return s[:min(len(s), n)] }
+// cutName cuts a name to at most n bytes, between characters.
+func cutName(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
 
 func (t Target) warn(part, code, name, sentence string) {
 	t.Warn(archive.Warning{Part: part, Code: code, Name: name, Sentence: sentence})

@@ -92,7 +92,7 @@ func TestHardCasesComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A role that is no superuser any more cannot be given an event trigger.
-		if said != "The event trigger user_note_drop is not as it was: owner." {
+		if lines := withoutLauncher(said); len(lines) != 1 || !strings.HasPrefix(lines[0], "The event trigger user_note_drop is not as at the backup: owner. The server said: permission denied") {
 			t.Errorf("warnings: %s", said)
 		}
 		after := facts(t, src.DB)
@@ -104,7 +104,7 @@ func TestHardCasesComeBack(t *testing.T) {
 	})
 
 	t.Run("on a server without Supabase's roles", func(t *testing.T) {
-		vanilla := testenv.NewPostgres(t, 15)
+		vanilla := testenv.NewCluster(t, testenv.PostgresConfig{Major: 15, Image: true})
 		said, err := restoreTo(t, b, server(vanilla.URL("postgres"), vanilla.Bin), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -138,10 +138,10 @@ func TestHardCasesComeBack(t *testing.T) {
 	})
 
 	t.Run("without an extension", func(t *testing.T) {
-		poor := testenv.NewPostgres(t, 15)
-		files, err := filepath.Glob(filepath.Join(poor.ExtensionDir(), "pg_cron*"))
+		poor := testenv.NewCluster(t, testenv.PostgresConfig{Major: 15, Image: true})
+		files, err := filepath.Glob(filepath.Join(poor.ExtensionDir(), "pg_net*"))
 		if err != nil || len(files) == 0 {
-			t.Fatalf("no files of pg_cron: %v", err)
+			t.Fatalf("no files of pg_net: %v", err)
 		}
 		for _, f := range files {
 			if err := os.Remove(f); err != nil {
@@ -151,17 +151,28 @@ func TestHardCasesComeBack(t *testing.T) {
 		srv := server(poor.URL("postgres"), poor.Bin)
 		to, _ := target(t, b, project.Database, srv)
 		checks, err := (&project.DatabasePart{}).Restoration(to).Check(t.Context())
-		if got := problems(checks); err != nil || len(got) != 1 || got[0] != "extensions: The server lacks extensions that the backup uses: pg_cron." {
+		if got := problems(checks); err != nil || len(got) != 1 || !strings.HasPrefix(got[0], `extensions: The server cannot make the extension pg_net 0.14.0: extension "pg_net" is not available.`) {
 			t.Errorf("checks %v, %v", got, err)
 		}
-		if _, err := restoreTo(t, b, srv, nil); err == nil || !strings.Contains(err.Error(), "cron") {
+		if _, err := restoreTo(t, b, srv, nil); err == nil || !strings.Contains(err.Error(), "The extension pg_net is missing. The server said: extension \"pg_net\" is not available") {
 			t.Errorf("without force: %v", err)
 		}
 		said, err := restoreTo(t, b, srv, func(to *project.Target) { to.Force = true })
-		if err != nil || !strings.Contains(said, "The extension pg_cron is missing.") {
+		if err != nil || strings.Count(said, "pg_net") != 3 || !strings.Contains(said, "The extension pg_net is missing.") { // once, and twice in the server's words
 			t.Errorf("with force: %v, %s", err, said)
 		}
 	})
+}
+
+// withoutLauncher leaves out that the launcher of pg_cron, which ends for ever in
+// PostgreSQL 15 when it is disconnected, has not come back.
+func withoutLauncher(said string) (lines []string) {
+	for line := range strings.SplitSeq(said, "\n") {
+		if line != "" && !onlyLauncher.MatchString(line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 func without(lines []string, word string) (out []string) {
@@ -327,7 +338,7 @@ func TestRolesThatHaveChanged(t *testing.T) {
 		t.Errorf("from another project: %v, %s", err, said)
 	}
 	said, err = restoreTo(t, b, srv, func(to *project.Target) { to.ID = "klmnopqrst" })
-	if err != nil || !strings.Contains(said, "The role authenticator is a member of anon again, as at the backup.") || !strings.Contains(said, "The role authenticator is not as it was: rolcanlogin.") {
+	if err != nil || !strings.Contains(said, "The role authenticator is a member of anon again, as at the backup.") || !strings.Contains(said, "The role authenticator is not as at the backup: rolcanlogin.") {
 		t.Errorf("%v, %s", err, said)
 	}
 	if scalar(t, pg, members) != 1 || scalar(t, pg, "SELECT count(*) FROM pg_roles WHERE rolname = 'authenticator' AND rolcanlogin") != 0 {
@@ -426,7 +437,7 @@ func TestGrantsThatNoDumpHoldsComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, err := restoreTo(t, b, srv, nil)
-	if err != nil || said != "" {
+	if err != nil || len(withoutLauncher(said)) > 0 {
 		t.Errorf("%v, %s", err, said)
 	}
 	if scalar(t, src.DB, "SELECT has_table_privilege('app_reader', 'cron.job', 'SELECT')::int") != 1 {

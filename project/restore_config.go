@@ -2,12 +2,16 @@ package project
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Restoration returns how configuration comes back: file by file; what the backup
@@ -24,7 +28,9 @@ func (p *ConfigPart) folder(t Target) *folder {
 	c := &configRestoration{p: p, t: t, warned: map[string]bool{}}
 	f.moves = c.moves
 	f.skip = c.skip
-	f.finish = func(_ context.Context, built string) error { return c.clean(built) }
+	f.finish = func(_ context.Context, built string) error {
+		return errors.Join(c.clean(built), replaceContents(built, t.Replace))
+	}
 	return f
 }
 
@@ -35,21 +41,32 @@ type configRestoration struct {
 	warned map[string]bool
 }
 
-// moves lists the files that were built, and those in their place.
-func (c *configRestoration) moves(built string) (out, in []string, err error) {
-	if in, err = files(built); err != nil {
-		return nil, nil, err
-	}
-	for _, name := range in {
+// moves lists the files that were built, and those in their place. A folder that is
+// not there comes whole.
+func (c *configRestoration) moves(root *os.File, built string) (out, in []string, err error) {
+	err = walkBeneath(root, built, func(full string, e fs.DirEntry) error {
+		name := strings.TrimPrefix(full, built+"/")
 		if live := c.live(name); live != "" { // it was not when the files were built
-			return nil, nil, fmt.Errorf("%s holds the data of a service", live)
+			return fmt.Errorf("%s holds the data of a service", live)
 		}
-		if exists(filepath.Join(c.p.Root, name)) {
-			out = append(out, name)
+		st, err := statBeneath(root, name)
+		switch {
+		case err != nil:
+			return err
+		case st == nil:
+			in = append(in, name)
+			return fs.SkipDir
+		case e.IsDir() != isDir(st):
+			return fmt.Errorf("%s is a folder here or in the backup, but not in both", name)
+		case !e.IsDir():
+			out, in = append(out, name), append(in, name)
 		}
-	}
-	return out, in, nil
+		return nil
+	})
+	return out, in, err
 }
+
+func isDir(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // skip reports whether an entry of the archive does not come back.
 func (c *configRestoration) skip(entry string) bool {
@@ -75,32 +92,64 @@ func (c *configRestoration) skip(entry string) bool {
 }
 
 // clean removes from what was built what only its content shows not to be of use
-// here: the data of services, which old archives hold, and compose files of another
-// project under names of their own.
+// here: the data of services, which old archives hold, compose files of another
+// project under names of their own, and what would take the place of a folder, or of
+// the link that stands for one.
 func (c *configRestoration) clean(built string) error {
-	return filepath.WalkDir(built, func(name string, d os.DirEntry, err error) error {
-		if err != nil {
-			if name == built && os.IsNotExist(err) {
-				return nil // nothing comes back
-			}
-			return err
-		}
-		rel, err := filepath.Rel(built, name)
+	in, err := openRoot(built)
+	if gone(err) {
+		return nil // nothing comes back
+	}
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // opened for reading
+	root, err := openRoot(c.p.Root)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // opened for reading
+	return walkBeneath(in, ".", func(name string, e fs.DirEntry) error {
+		full := filepath.Join(built, name)
+		st, err := statBeneath(root, name)
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && rel != "." && isLiveData(name):
-			c.warn("live_data_kept", rel, rel+" was not restored: it holds the data of a service and is no configuration.")
-			if err := os.RemoveAll(name); err != nil {
-				return err
-			}
-			return filepath.SkipDir
-		case c.t.Foreign && d.Type().IsRegular() && isComposeFile(name):
-			c.warnDeployment(rel)
-			return os.Remove(name)
+		case st != nil && e.IsDir() != isDir(st):
+			c.warn("place_taken", name, name+" was not restored: "+what(st)+" is in its place, and stays.")
+		case e.IsDir() && isLiveData(full):
+			c.warn("live_data_kept", name, name+" was not restored: it holds the data of a service and is no configuration.")
+		case c.t.Foreign && e.Type().IsRegular() && isComposeFile(full):
+			c.warnDeployment(name)
+		default:
+			return nil
 		}
-		return nil
+		if err := os.RemoveAll(full); err != nil {
+			return err
+		}
+		removeParents(built, name)
+		return fs.SkipDir
 	})
+}
+
+// removeParents removes the folders above a name, as far as they are empty by now.
+func removeParents(root, name string) {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if os.Remove(filepath.Join(root, dir)) != nil {
+			return
+		}
+	}
+}
+
+// what names the kind of a thing.
+func what(st *unix.Stat_t) string {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return "a folder"
+	case unix.S_IFLNK:
+		return "a symbolic link"
+	}
+	return "a file"
 }
 
 // live returns the folder or file of a running service that a name leads to, or "".
@@ -129,6 +178,27 @@ func (c *configRestoration) isData(dir string) bool {
 
 func (c *configRestoration) warnDeployment(name string) {
 	c.warn("deployment_kept", name, "The file "+name+" was not restored: it says which servers, ports and folders the services of the other project have.")
+}
+
+// replaceContents writes other contents into files, which keep their owners, modes and
+// times.
+func replaceContents(dir string, contents map[string][]byte) error {
+	for name, b := range contents {
+		path := filepath.Join(dir, name)
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(b)
+		if err := errors.Join(err, f.Close(), os.Chtimes(path, fi.ModTime(), fi.ModTime())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // warn says a thing once.

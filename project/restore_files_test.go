@@ -99,49 +99,6 @@ func names(t *testing.T, b []byte) (out []string) {
 	return out
 }
 
-// TestSwapThatWasCutOff ends a swap before each of its renames in turn.
-func TestSwapThatWasCutOff(t *testing.T) {
-	root := t.TempDir()
-	write(t, root, "a/one", "b/two", "c")
-	part := &project.FunctionsPart{Path: root}
-	b, _, err := dump(t, project.Project{Parts: []project.Part{part}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := list(t, root)
-	for _, cut := range []string{
-		"mkdir .holdfast-old-abcdefghij",
-		`mkdir .holdfast-old-abcdefghij; printf '{"out":["a","b","c","d"],"in":["a","b","c"]}' > .holdfast-old-abcdefghij/.holdfast-moved.json; mv a .holdfast-old-abcdefghij/`,
-		`mkdir .holdfast-old-abcdefghij; printf '{"out":["a","b","c","d"],"in":["a","b","c"]}' > .holdfast-old-abcdefghij/.holdfast-moved.json; mv a b c d .holdfast-old-abcdefghij/; mv .holdfast-new-abcdefghij .holdfast-ready-abcdefghij; mv .holdfast-ready-abcdefghij/functions/a .`,
-	} {
-		sh(t, root, "echo changed > a/one; rm -r b; mkdir b; touch d b/x")
-		damaged := list(t, root)
-		to, _ := target(t, b, project.Functions, nil)
-		r := part.Restoration(to)
-		build(t, r, b, to)
-		sh(t, root, cut)
-		if err := r.Swap(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := list(t, root); got != before {
-			t.Errorf("%s: %s", cut, firstDiff(before, got))
-		}
-		if err := part.Kept(to).Undo(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := list(t, root); got != damaged {
-			t.Errorf("%s, undone: %s", cut, firstDiff(damaged, got))
-		}
-		build(t, r, b, to) // and again, for the next round
-		if err := r.Swap(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := part.Kept(to).Drop(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestBadArchiveChangesNothing(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "main/index.ts", "hello/index.ts")

@@ -3,6 +3,7 @@ package project
 import (
 	"context"
 	"os"
+	"path"
 	"path/filepath"
 )
 
@@ -15,17 +16,22 @@ func (p *FunctionsPart) Kept(t Target) Kept { return p.folder(t) }
 
 func (p *FunctionsPart) folder(t Target) *folder {
 	f := &folder{part: Functions, root: p.Path, t: t}
-	f.moves = f.allChildren
-	f.finish = func(_ context.Context, built string) error { return p.scan(built, t) }
+	f.moves = replaceAll
+	f.finish = func(_ context.Context, built string) error {
+		if err := p.scan(built, t); err != nil {
+			return err
+		}
+		return f.keepLinks(".")
+	}
 	return f
 }
 
-// allChildren replaces whatever lies in the root.
-func (f *folder) allChildren(built string) (out, in []string, err error) {
-	if out, err = children(f.root); err != nil {
+// replaceAll replaces whatever lies in the root.
+func replaceAll(root *os.File, built string) (out, in []string, err error) {
+	if out, err = children(root, "."); err != nil {
 		return nil, nil, err
 	}
-	in, err = children(built)
+	in, err = children(root, built)
 	return out, in, err
 }
 
@@ -38,24 +44,51 @@ func (p *StoragePart) Restoration(t Target) Restoration { return p.folder(t) }
 func (p *StoragePart) Kept(t Target) Kept { return p.folder(t) }
 
 func (p *StoragePart) folder(t Target) *folder {
-	f := &folder{part: Storage, root: p.Path, t: t, xattrs: true}
-	f.moves = func(built string) (out, in []string, err error) {
-		if !exists(filepath.Join(built, p.base())) {
-			if _, err := os.Stat(filepath.Join(f.root, p.base())); err != nil {
-				return f.allChildren(built)
-			}
-		}
-		return []string{p.base()}, []string{p.base()}, nil
-	}
+	f := &folder{part: Storage, root: p.Path, t: t, xattrs: true, replaced: p.base()}
+	f.moves = p.moves
 	f.finish = func(ctx context.Context, built string) error {
 		if t.Foreign {
 			if err := p.remap(built); err != nil {
 				return err
 			}
 		}
-		return p.reconcile(ctx, t, built)
+		if err := p.reconcile(ctx, t, built); err != nil {
+			return err
+		}
+		return f.keepLinks(p.base())
 	}
 	return f
+}
+
+// moves replaces the folder of the project's objects; without one, everything.
+func (p *StoragePart) moves(root *os.File, built string) (out, in []string, err error) {
+	base := p.base()
+	brought, err := statBeneath(root, path.Join(built, base))
+	if err != nil {
+		return nil, nil, err
+	}
+	there, err := statBeneath(root, base)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case brought == nil && there == nil:
+		return replaceAll(root, built)
+	case there != nil:
+		out = []string{base}
+	}
+	if brought == nil {
+		return out, nil, nil
+	}
+	for there == nil && path.Dir(base) != "." { // what leads to it comes as well
+		if there, err = statBeneath(root, path.Dir(base)); err != nil {
+			return nil, nil, err
+		}
+		if there == nil {
+			base = path.Dir(base)
+		}
+	}
+	return out, []string{base}, nil
 }
 
 // base is the folder of the project's objects below the storage root.

@@ -15,8 +15,8 @@ type rolePlan struct {
 }
 
 // planRoles finds the statements of a pg_dumpall that make the roles that are not
-// there yet, with their settings and memberships. Roles that are there are never
-// touched: their passwords belong to the services that use them.
+// there yet, with their settings and memberships. Roles that are there are not touched;
+// for their passwords see [Server.ChangePasswords].
 func planRoles(globals string, there []string) rolePlan {
 	var p rolePlan
 	for _, s := range statements(globals) {

@@ -31,7 +31,15 @@ func Spool(r *archive.Reader, dir string) (prints []byte, err error) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return nil, err
 	}
-	s := spooler{dir: dir}
+	return spool(r, &spooler{dir: dir})
+}
+
+// Inspect reads what [Spool] reads, and as strictly, but writes nothing.
+func Inspect(r *archive.Reader) (prints []byte, err error) {
+	return spool(r, &spooler{seen: map[string]bool{}})
+}
+
+func spool(r *archive.Reader, s *spooler) ([]byte, error) {
 	e, err := r.Next()
 	for err == nil {
 		if e.Kind != archive.File {
@@ -43,18 +51,31 @@ func Spool(r *archive.Reader, dir string) (prints []byte, err error) {
 	if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	prints, err = os.ReadFile(filepath.Join(dir, fingerprintFile))
+	if s.seen != nil {
+		if s.prints.Len() == 0 {
+			return nil, errNoPrints
+		}
+		return s.prints.Bytes(), nil
+	}
+	prints, err := os.ReadFile(filepath.Join(s.dir, fingerprintFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the part %s has no fingerprint", archive.ErrCorrupt, Database)
+		return nil, errNoPrints
 	}
 	return prints, err
 }
 
-type spooler struct{ dir string }
+var errNoPrints = fmt.Errorf("%w: the part %s has no fingerprint", archive.ErrCorrupt, Database)
+
+type spooler struct {
+	dir string
+
+	seen   map[string]bool // instead of files, when nothing is written
+	prints bytes.Buffer    // fingerprint.json then
+}
 
 // write writes the file to which the entry belongs that r is at, and returns the
 // next entry that does not.
-func (s spooler) write(name string, r *archive.Reader) (next archive.Entry, err error) {
+func (s *spooler) write(name string, r *archive.Reader) (next archive.Entry, err error) {
 	folder, base := path.Split(strings.TrimPrefix(name, Database+"/"))
 	in := &joined{r: r}
 	if folder != "" {
@@ -63,7 +84,7 @@ func (s spooler) write(name string, r *archive.Reader) (next archive.Entry, err 
 	if base == "" || strings.Contains(base, "/") {
 		return next, fmt.Errorf("%w: %s in the part %s", archive.ErrUnsafe, name, Database)
 	}
-	out, err := os.OpenFile(filepath.Join(s.dir, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	out, err := s.create(base)
 	if err != nil {
 		return next, err
 	}
@@ -78,13 +99,34 @@ func (s spooler) write(name string, r *archive.Reader) (next archive.Entry, err 
 	return in.next, in.err
 }
 
+// create creates a file, or what stands for one.
+func (s *spooler) create(base string) (io.WriteCloser, error) {
+	switch {
+	case s.seen == nil:
+		return os.OpenFile(filepath.Join(s.dir, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	case s.seen[base]:
+		return nil, fmt.Errorf("%w: %s twice in the part %s", archive.ErrCorrupt, base, Database)
+	}
+	s.seen[base] = true
+	if base == fingerprintFile {
+		return discarder{&s.prints}, nil
+	}
+	return discarder{io.Discard}, nil
+}
+
+// discarder needs no closing.
+type discarder struct{ io.Writer }
+
+// Close implements io.Closer.
+func (discarder) Close() error { return nil }
+
 // dump writes a dump, and beside it which rows are where.
-func (s spooler) dump(base string, out io.Writer, in *joined) error {
+func (s *spooler) dump(base string, out io.Writer, in *joined) error {
 	d, err := pgcustom.Copy(out, in)
 	switch {
 	case errors.Is(err, pgcustom.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF) && errors.Is(in.err, io.EOF):
 		return fmt.Errorf("%w: %s: %w", archive.ErrCorrupt, base, err)
-	case err != nil || d == nil:
+	case err != nil || d == nil || s.seen != nil:
 		return err
 	}
 	var b bytes.Buffer // gob keeps names that are not UTF-8

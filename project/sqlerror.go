@@ -17,6 +17,7 @@ const (
 	invalidDatabase   = "3D000"
 	lockNotAvailable  = "55P03"
 	notInTheState     = "55000" // such as a database that is being dropped
+	objectInUse       = "55006"
 	protocolViolation = "08P01"
 	queryCanceled     = "57014"
 )
@@ -24,7 +25,6 @@ const (
 // connectError says in a sentence why there is no connection.
 func connectError(c *pgx.ConnConfig, err error) error {
 	at := fmt.Sprintf("%s:%d", c.Host, c.Port)
-	err = &attemptsError{err}
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
@@ -41,16 +41,6 @@ func connectError(c *pgx.ConnConfig, err error) error {
 	return lost(err, "The database at %s cannot be reached; is it running?", at)
 }
 
-// attemptsError says of attempts to connect that failed in the same way only once: by
-// default a server is tried with TLS and without.
-type attemptsError struct{ err error }
-
-func (e *attemptsError) Error() string {
-	return strings.Join(slices.Compact(strings.Split(e.err.Error(), "\n")), "\n")
-}
-
-func (e *attemptsError) Unwrap() error { return e.err }
-
 // said returns what the server says of an error, with its detail and its hint.
 func said(pg *pgconn.PgError) string {
 	out := []string{strings.TrimSuffix(pg.Message, ".")}
@@ -60,14 +50,6 @@ func said(pg *pgconn.PgError) string {
 		}
 	}
 	return cut(strings.Join(out, ". "), 600)
-}
-
-// reason returns an error in the words of the server, if it is the server's.
-func reason(err error) string {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return said(pg)
-	}
-	return err.Error()
 }
 
 // refused says in a sentence why a query had no answer. It passes nil on.

@@ -57,9 +57,13 @@ type client struct {
 	major int    // of the server
 	plain bool   // the role is no superuser
 	url   string // of the database
+
+	session string // options of the sessions of pg_restore, as PGOPTIONS takes them
 }
 
-func (s *Session) client() client { return client{s.server.Tools, s.major, s.plain, s.url} }
+func (s *Session) client() client {
+	return client{dir: s.server.Tools, major: s.major, plain: s.plain, url: s.url}
+}
 
 // command prepares a tool. It is ended when ctx ends.
 func (c client) command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {

@@ -52,17 +52,7 @@ func (t *tree) close() {
 
 // open opens a file or folder below the root without following any link.
 func (t *tree) open(name string, flags uint64) (*os.File, error) {
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-	for {
-		fd, err := unix.Openat2(int(t.root.Fd()), name, &how)
-		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
-			continue
-		}
-		if err != nil {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-		}
-		return os.NewFile(uintptr(fd), name), nil
-	}
+	return openBeneath(t.root, name, flags)
 }
 
 // trouble decides what an error of the system means for the backup.
@@ -176,10 +166,11 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 	for {
 		entries, err := d.ReadDir(1000) // bounded, however many there are
 		for _, e := range entries {
-			if name == "." && strings.HasPrefix(e.Name(), ownPrefix) {
+			below := path.Join(name, e.Name())
+			if isOwn(below) {
 				continue // what a restore builds or keeps
 			}
-			if err := t.visit(ctx, path.Join(name, e.Name()), e.IsDir(), keep); err != nil {
+			if err := t.visit(ctx, below, e.IsDir(), keep); err != nil {
 				return err
 			}
 		}
@@ -194,6 +185,9 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 
 func (t *tree) visit(ctx context.Context, name string, dir bool, keep func(string, bool) (bool, bool)) error {
 	take, enter := keep(name, dir)
+	if (take || enter) && !archive.Fits(path.Join(t.part, name)) { // nothing below it fits either
+		return t.t.note(nameSkipped, name, "%s was left out, because no archive can hold a name of %d bytes.", name, len(name))
+	}
 	if take {
 		if err := t.add(name); err != nil {
 			return err

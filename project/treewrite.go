@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -23,17 +24,29 @@ func (t *tree) write(x *thing) error {
 			return err
 		}
 	}
+	if len(x.trimmed) > 0 {
+		if err := t.t.note(attributesSkipped, x.name, "The extended attributes %s of %s are too large, or have no plain names; they were left out.", strings.Join(x.trimmed, ", "), x.name); err != nil {
+			return err
+		}
+	}
+	err := t.writeEntry(x)
+	switch {
+	case errors.Is(err, archive.ErrTwice):
+		return nil // another row of the table, or a folder that changed while it was listed, has led there before
+	case errors.Is(err, archive.ErrUnsafe) && x.entry.Kind == archive.Link && archive.CheckLink(x.entry.Name, x.entry.Target) != nil:
+		return t.t.note(linkSkipped, x.name, "%s is a symbolic link to %q, which is not inside of the part; it was left out.", x.name, x.entry.Target)
+	case errors.Is(err, archive.ErrUnsafe):
+		return t.t.note(nameSkipped, x.name, "%s was left out, because no archive can hold it: %v.", x.name, err)
+	}
+	return err
+}
+
+func (t *tree) writeEntry(x *thing) error {
 	switch x.entry.Kind {
 	case archive.File:
 		return t.writeFile(x)
-	case archive.Dir:
+	case archive.Dir, archive.Link:
 		return t.w.Add(x.entry, nil)
-	case archive.Link:
-		err := t.w.Add(x.entry, nil)
-		if errors.Is(err, archive.ErrUnsafe) {
-			return t.t.note(linkSkipped, x.name, "%s is a symbolic link to %q, which is not inside of the part; it was left out.", x.name, x.entry.Target)
-		}
-		return err
 	}
 	return t.t.note(fileSkipped, x.name, "%s is a socket, pipe or device and was left out.", x.name)
 }

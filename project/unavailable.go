@@ -99,8 +99,6 @@ func (r remade) Discard(ctx context.Context) error {
 	if err := r.Restoration.Discard(ctx); err != nil {
 		return err
 	}
-	if left, err := children(r.root); err == nil && len(left) == 0 {
-		_ = os.Remove(r.root) // fails if something of a restore is in it
-	}
+	_ = os.Remove(r.root) // fails if something is in it
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // install gives the server a place of its own, in which it finds the extensions of
 // Debian and the stand-ins for those that Debian lacks. A PostgreSQL server looks for
 // its files relative to its program, so that one is a copy and the rest are links.
-func (p *Postgres) install(hard bool) error {
+func (p *Postgres) install() error {
 	if err := copyFile(filepath.Join(p.Bin, "postgres"), p.binary(), 0o755); err != nil {
 		return err
 	}
@@ -31,10 +31,7 @@ func (p *Postgres) install(hard bool) error {
 	if err := p.nameVersions(); err != nil {
 		return err
 	}
-	if err := p.addExtensions("fixture/extensions"); err != nil || hard {
-		return errors.Join(err, p.writeRootKey())
-	}
-	return errors.Join(p.addExtensions("fixture/lenient"), p.writeRootKey())
+	return errors.Join(p.addExtensions("fixture/extensions"), p.writeRootKey())
 }
 
 // binary returns the server's program.

@@ -43,9 +43,8 @@ type PostgresConfig struct {
 	// ICU makes ICU's en_US the locale of the databases, as in Supabase's images.
 	// The default is C.UTF-8 of the C library.
 	ICU bool
-	// Hard preloads what the images preload, pg_cron first, and makes the stand-ins
-	// behave like the extensions that they stand for, see fixture/README.md.
-	Hard bool
+	// Image preloads what Supabase's images preload, pg_cron among it.
+	Image bool
 }
 
 // PostgresBin returns the folder of the server and the tools of a major version. It
@@ -91,21 +90,21 @@ func (p *Postgres) create(ctx context.Context, c PostgresConfig) error {
 	if err := os.Chmod(p.dir, 0o755); err != nil {
 		return err
 	}
-	if err := p.install(c.Hard); err != nil {
+	if err := p.install(); err != nil {
 		return err
 	}
 	if err := p.init(ctx, c.ICU); err != nil {
 		return err
 	}
-	p.settings = slices.Concat(imageSettings(c.Hard), []string{"pgsodium.root_key_file=" + p.RootKeyFile()}, c.Settings)
+	p.settings = slices.Concat(settingsOf(c.Image), []string{"pgsodium.root_key_file=" + p.RootKeyFile()}, c.Settings)
 	return p.Start(ctx)
 }
 
-// imageSettings returns what Supabase's images set and a backup may meet.
-func imageSettings(hard bool) []string {
+// settingsOf returns what Supabase's images set and a backup may meet.
+func settingsOf(image bool) []string {
 	preload := "pg_stat_statements"
 	out := []string{"wal_level=logical", "max_replication_slots=10", "max_wal_senders=10"}
-	if hard {
+	if image {
 		preload += ",pgaudit,pg_cron"
 		out = append(out, "cron.database_name=postgres", "cron.use_background_workers=on", "max_worker_processes=16")
 	}
@@ -198,8 +197,15 @@ func (p *Postgres) Start(ctx context.Context, settings ...string) error {
 func (p *Postgres) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
+	conf, err := pgx.ParseConfig(p.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	if p.Major >= 17 { // a trigger of the project may note who logs in
+		conf.RuntimeParams["event_triggers"] = "off"
+	}
 	for {
-		conn, err := pgx.Connect(ctx, p.URL("postgres"))
+		conn, err := pgx.ConnectConfig(ctx, conf)
 		if err == nil {
 			return conn.Close(ctx)
 		}

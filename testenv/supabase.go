@@ -41,7 +41,7 @@ type SupabaseConfig struct {
 	Password string // POSTGRES_PASSWORD; default: [ProjectPassword]
 	// Fresh leaves out what a user made and stored: a new installation.
 	Fresh bool
-	// Hard adds what restores stumble on, see [PostgresConfig] and fixture/hard.sql.
+	// Hard adds what restores stumble on, see fixture/hard.sql.
 	Hard bool
 	// Vault is the version of supabase_vault that the server makes: 0.3.1, the default,
 	// 0.2.8, which needs pgsodium, or 0.2.1 of early 2023.
@@ -61,7 +61,7 @@ func StartSupabase(ctx context.Context, c SupabaseConfig) (*Supabase, error) {
 	if c.Name == "" {
 		c.Name = "supabase"
 	}
-	pg, err := StartCluster(ctx, PostgresConfig{Major: c.Major, Settings: c.Settings, Password: c.Password, ICU: true, Hard: c.Hard})
+	pg, err := StartCluster(ctx, PostgresConfig{Major: c.Major, Settings: c.Settings, Password: c.Password, ICU: true, Image: true})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Supabase) build(ctx context.Context, c SupabaseConfig) error {
 			return fmt.Errorf("fixture %s: %w", f.name, err)
 		}
 	}
-	if c.Hard { // pg_cron of 15 finds its tables at the start of the server only
+	if c.Major < 17 { // its pg_cron finds its tables at the start of the server only
 		s.DB.Signal(syscall.SIGINT)
 		if err := s.DB.Start(ctx); err != nil {
 			return err
@@ -144,11 +144,7 @@ type script struct{ name, database, sql string }
 
 // scripts returns what makes the databases of a project, in this order.
 func (c SupabaseConfig) scripts() []script {
-	owner := Superuser // of the first extensions; pg_dump knows no owners of extensions
-	if c.Hard {
-		owner = "postgres"
-	}
-	first := `CREATE SCHEMA extensions AUTHORIZATION postgres; SET SESSION AUTHORIZATION ` + owner + `; CREATE EXTENSION "uuid-ossp" SCHEMA extensions; CREATE EXTENSION pgcrypto SCHEMA extensions; CREATE EXTENSION pg_stat_statements SCHEMA extensions;`
+	first := `CREATE SCHEMA extensions AUTHORIZATION postgres; SET SESSION AUTHORIZATION postgres; CREATE EXTENSION "uuid-ossp" SCHEMA extensions; CREATE EXTENSION pgcrypto SCHEMA extensions; CREATE EXTENSION pg_stat_statements SCHEMA extensions;`
 	if c.Major < 16 {
 		first += "CREATE EXTENSION pgjwt SCHEMA extensions;"
 	}
@@ -157,7 +153,10 @@ func (c SupabaseConfig) scripts() []script {
 		vault = "CREATE EXTENSION pgsodium; " + vault
 	}
 	out := []script{
-		read("roles.sql", "postgres"), {"passwords", "postgres", passwords(c.Password)}, {"first extensions", "postgres", first}, read("services.sql", "postgres"), read("internal.sql", "_supabase"),
+		read("roles.sql", "postgres"),
+		{"passwords", "postgres", passwords(c.Password)},
+		{"first extensions", "postgres", first},
+		read("services.sql", "postgres"), read("internal.sql", "_supabase"),
 		{"vault", "postgres", vault},
 	}
 	if c.Fresh {

@@ -30,11 +30,10 @@ const maxQueries = 64
 // Queries answers queries of other services. It is a NATS micro service, so
 // `nats micro ls` shows it.
 type Queries struct {
-	svc    micro.Service
-	member string          // of the group of all that answer the same
-	ctx    context.Context //nolint:containedctx // the handlers of a micro service get none of their own
-	end    context.CancelFunc
-	b      *Bus
+	svc micro.Service
+	ctx context.Context //nolint:containedctx // the handlers of a micro service get none of their own
+	end context.CancelFunc
+	b   *Bus
 }
 
 // NewQueries starts a query service without endpoints. The caller must call

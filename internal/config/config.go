@@ -66,7 +66,17 @@ type Restore struct {
 	KeepOld      time.Duration `yaml:"keep_old"`      // how long what was replaced is kept
 	StallTimeout time.Duration `yaml:"stall_timeout"` // a restore in which nothing moves for so long fails
 	Patience     time.Duration `yaml:"patience"`      // how long an archive or the event log may be out of reach
+
+	// RolePasswords says which password the roles of the services and the restored files
+	// have after a restore: that of the backup or that of the server.
+	RolePasswords string `yaml:"role_passwords"`
 }
+
+// Values of [Restore.RolePasswords].
+const (
+	BackupPasswords = "backup"
+	ServerPasswords = "server"
+)
 
 // Project says where the parts of a project are.
 type Project struct {
@@ -175,7 +185,7 @@ func Default() Config {
 	c := Config{
 		DataDir: "./holdfast-data", Services: []string{Gateway, Worker, Restorer, Catalog}, Pool: "default", MinFree: 1 << 30,
 		Backup:  Backup{Slots: 1, AckWait: 30 * time.Second, StallTimeout: 10 * time.Minute, LockTimeout: time.Minute},
-		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour, StallTimeout: 30 * time.Minute, Patience: 10 * time.Minute},
+		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour, StallTimeout: 30 * time.Minute, Patience: 10 * time.Minute, RolePasswords: BackupPasswords},
 	}
 	c.HTTP.Listen, c.HTTP.MaxWait, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1, "local"
 	return c

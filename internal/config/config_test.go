@@ -40,7 +40,7 @@ services: [gateway, backup, restore, catalog]
 pool: default
 min_free: 2GiB
 backup: {slots: 2, ack_wait: 15s, stall_timeout: 5m, lock_timeout: 30s}
-restore: {slots: 1, keep_old: 24h}
+restore: {slots: 1, keep_old: 24h, role_passwords: server}
 projects:
   - {id: my-project, name: My Project, supabase: /srv/docker}
   - id: other
@@ -98,6 +98,7 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 		"an env_file of no folder":   {"projects:\n  - {id: a, env_file: x, database: {url: 'postgres://u@h/d'}}\n", []string{":2: projects[0].env_file belongs to a project with supabase"}},
 		"a missing variable":         {"data_dir: /x\npool: ${NO_SUCH_VARIABLE_HERE}\n", []string{":2: ${NO_SUCH_VARIABLE_HERE}: this variable of the environment is not set"}},
 		"a missing file":             {"pool: ${file:/nonexistent}\n", []string{":1: ${file:/nonexistent}: open /nonexistent"}},
+		"another password":           {"restore: {role_passwords: none}\n", []string{`:1: restore.role_passwords is "none"; it must be backup or server`}},
 		"a wrong type":               {"backup: {slots: many}\n", []string{"[1:17] cannot unmarshal string", "Backup of type int"}},
 		"a wrong size":               {"min_free: lots\n", []string{`"lots" is not a size`}},
 		"not YAML":                   {"a: [b\n", []string{"holdfast.yaml"}},

@@ -86,6 +86,9 @@ func (f *file) validateWorker(c *Config) {
 	if c.Restore.KeepOld < 0 {
 		f.about("$.restore.keep_old", "must not be negative")
 	}
+	if p := c.Restore.RolePasswords; p != BackupPasswords && p != ServerPasswords {
+		f.about("$.restore.role_passwords", "is %q; it must be %s or %s", p, BackupPasswords, ServerPasswords)
+	}
 	if c.Encryption.Default && len(c.Encryption.Recipients) == 0 {
 		f.about("$.encryption.default", "needs encryption.recipients")
 	}

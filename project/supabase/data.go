@@ -60,7 +60,7 @@ func within(name, folder string) bool {
 
 // relative returns the names below root of those folders that lie in it.
 func relative(root string, folders []string) (out []string) {
-	real, err := filepath.EvalSymlinks(root)
+	resolved, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return nil
 	}
@@ -68,7 +68,7 @@ func relative(root string, folders []string) (out []string) {
 		if r, err := filepath.EvalSymlinks(dir); err == nil {
 			dir = r
 		}
-		if rel, err := filepath.Rel(real, dir); err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, "../") {
+		if rel, err := filepath.Rel(resolved, dir); err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, "../") {
 			out = append(out, rel)
 		}
 	}

@@ -43,11 +43,11 @@ func (m *model) findDatabase() (d database, err error) {
 		}
 	}
 	if said.host == "" && d.service == "" {
-		if h := m.env["POSTGRES_HOST"]; h != "" {
-			said = address{host: h, port: m.env["POSTGRES_PORT"], database: m.env["POSTGRES_DB"], from: "POSTGRES_HOST"}
-		} else {
+		h := m.env["POSTGRES_HOST"]
+		if h == "" {
 			return d, fmt.Errorf("no service of %s is a PostgreSQL database, and no service says where it is; set database.url", strings.Join(m.files, ", "))
 		}
+		said = address{host: h, port: m.env["POSTGRES_PORT"], database: m.env["POSTGRES_DB"], from: "POSTGRES_HOST"}
 	}
 	env := map[string]string{}
 	if d.service != "" {

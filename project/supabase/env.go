@@ -23,7 +23,7 @@ var quiet = sync.OnceFunc(func() { logrus.SetLevel(logrus.ErrorLevel) })
 // a variable that env has already stays as it is.
 func readEnv(name string, env map[string]string) error {
 	quiet()
-	b, err := os.ReadFile(name) //nolint:gosec // the operator names it
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("%s cannot be read: %w", name, errors.Unwrap(err))
 	}

@@ -125,9 +125,9 @@ func (f *found) holds(dir string) bool {
 	for !isDir(above) && above != "/" && above != "." {
 		above = filepath.Dir(above)
 	}
-	real, err := filepath.EvalSymlinks(above)
+	resolved, err := filepath.EvalSymlinks(above)
 	root, rerr := filepath.EvalSymlinks(f.m.folder)
-	return err == nil && rerr == nil && within(real, root)
+	return err == nil && rerr == nil && within(resolved, root)
 }
 
 func unavailable(part string, err error) *project.UnavailablePart {

@@ -19,7 +19,7 @@ func (f *found) serverURL(ctx context.Context) (string, error) {
 		return "", f.databaseErr
 	}
 	d := f.database
-	host := ""
+	var host string
 	if d.service == "" {
 		host = external(d)
 		if _, port, _ := net.SplitHostPort(host); port == poolerPort {

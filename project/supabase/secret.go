@@ -39,7 +39,7 @@ func (m *model) secret(service, file, variable string) (string, error) {
 }
 
 func readSecret(name string) (string, error) {
-	b, err := os.ReadFile(name) //nolint:gosec // the compose files name it
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", fmt.Errorf("the password of the database cannot be read: %w", err)
 	}

@@ -101,6 +101,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 	o.Config.Exclude = append(literal(relative(root, f.parts)), o.Config.Exclude...)
 	o.Config.Data, o.Config.Deployment = relative(root, m.dataFolders()), relative(root, m.deployment())
 	p.Parts = append(p.Parts, &o.Config)
+	p.Credentials = &credentials{folder: abs, root: root, o: f.options}
 	return p
 }
 

@@ -43,6 +43,20 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if matches(c.Get(fiber.HeaderIfNoneMatch), etag) {
 		return c.SendStatus(fiber.StatusNotModified)
 	}
+	from, to, err := askedRange(c, etag, b.Size)
+	if err != nil {
+		return err
+	}
+	if c.Method() == fiber.MethodHead {
+		c.Response().SkipBody = true
+		c.Response().Header.SetContentLength(int(to - from))
+		return nil
+	}
+	return g.stream(c, b, from, to)
+}
+
+// askedRange returns which bytes a request asks for, and says so in the answer.
+func askedRange(c *fiber.Ctx, etag string, size int64) (from, to int64, err error) {
 	header := c.Get(fiber.HeaderRange)
 	if c.Method() != fiber.MethodGet {
 		header = "" // RFC 9110, 14.2
@@ -50,22 +64,22 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if ifRange := c.Get(fiber.HeaderIfRange); ifRange != "" && ifRange != etag {
 		header = "" // the client's piece is of another object
 	}
-	from, to, partial, err := parseRange(header, b.Size)
+	from, to, partial, err := parseRange(header, size)
 	if err != nil {
-		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes */%d", b.Size))
+		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes */%d", size))
 		c.Response().Header.Del(fiber.HeaderContentDisposition)
 		c.Response().Header.Del(fiber.HeaderETag)
-		return err
+		return 0, 0, err
 	}
 	if partial {
 		c.Status(fiber.StatusPartialContent)
-		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", from, to-1, b.Size))
+		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", from, to-1, size))
 	}
-	if c.Method() == fiber.MethodHead {
-		c.Response().SkipBody = true
-		c.Response().Header.SetContentLength(int(to - from))
-		return nil
-	}
+	return from, to, nil
+}
+
+// stream answers with the bytes of an archive as they come.
+func (g *Gateway) stream(c *fiber.Ctx, b catalog.Backup, from, to int64) error {
 	select {
 	case g.downloads <- struct{}{}:
 	default:

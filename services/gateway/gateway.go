@@ -178,9 +178,5 @@ func (g *Gateway) ready(c *fiber.Ctx) error {
 			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
 		}
 	}
-	answer := fiber.Map{"ready": status == fiber.StatusOK, "checks": checks}
-	if w := append(g.warnings(ctx), g.pools.warnings()...); len(w) > 0 {
-		answer["warnings"] = w
-	}
-	return c.Status(status).JSON(answer)
+	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks, "warnings": append(g.warnings(ctx), g.pools.warnings()...)})
 }

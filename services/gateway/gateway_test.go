@@ -436,7 +436,21 @@ func TestUnreadableArchive(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	s := start(t)
 	s.want(s.call("GET", "/api/v1/backups", "", "Cookie", strings.Repeat("x", 16<<10)), 200)
-	s.want(s.call("GET", "/api/v1/backups", "", "Cookie", strings.Repeat("x", 64<<10)), 431, `"code":"too_large"`)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Not more than fills the server's buffer: a reset would overtake the answer.
+	fmt.Fprintf(conn, "GET /api/v1/backups HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nCookie: %s", writer, strings.Repeat("x", 20<<10))
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 431 || !strings.Contains(string(b), `"code":"too_large"`) {
+		t.Errorf("%d %s, %v", res.StatusCode, b, err)
+	}
 }
 
 // TestQueuedBackup is known although no worker has taken its command.

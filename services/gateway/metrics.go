@@ -59,13 +59,8 @@ func (*metrics) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector.
-func (m *metrics) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+// collectLog tells of the log and of the workers.
+func (m *metrics) collectLog(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
 	if m.damage != nil {
 		lost := 0.0
 		if m.damage() != nil {
@@ -80,6 +75,16 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge(descWorkers, n, pool)
 	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	m.collectLog(gauge)
 	f, err := m.catalog.Figures(ctx, catalog.Figures{})
 	if err != nil {
 		gauge(descUp, 0)

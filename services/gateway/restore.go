@@ -18,7 +18,7 @@ import (
 
 // restoreBody is the body of POST /backups/:id/restore.
 type restoreBody struct {
-	RestoreTypes    []string `json:"restoreTypes,omitempty"`
+	RestoreTypes    []string `json:"restoreTypes"` // nil: everything
 	ForceRestore    *bool    `json:"forceRestore,omitempty"`
 	TargetProjectID *string  `json:"targetProjectId,omitempty"`
 	SafetyBackup    *bool    `json:"safetyBackup,omitempty"`
@@ -104,6 +104,9 @@ func partsOf(types []string, b catalog.Backup) ([]string, error) {
 	var held []string
 	for _, p := range b.Parts {
 		held = append(held, p.Name)
+	}
+	if types != nil && len(types) == 0 {
+		return nil, fault.Errorf(fault.Invalid, "restoreTypes is empty; name some of %s, or leave it out", strings.Join(backup.Types(), ", "))
 	}
 	for _, t := range types {
 		if !slices.Contains(backup.Types(), t) {

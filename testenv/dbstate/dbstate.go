@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,7 @@ func State(ctx context.Context, url string) (map[string][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	defer conn.Close(context.WithoutCancel(ctx))
 	out := map[string][]string{}
 	for what, query := range queries(serverMajor(conn)) {
 		if out[what], err = lines(ctx, conn, query); err != nil {
@@ -50,7 +51,8 @@ func State(ctx context.Context, url string) (map[string][]string, error) {
 func Schema(ctx context.Context, bin, url string) ([]string, error) {
 	var out []byte
 	var err error
-	for _, options := range []string{"-c event_triggers=off", ""} { // an older server knows no such setting
+	const patient = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
+	for _, options := range []string{patient + " -c event_triggers=off -c transaction_timeout=0", patient} { // an older server knows no such settings
 		cmd := exec.CommandContext(ctx, filepath.Join(bin, "pg_dump"), "--schema-only", "--create", "--dbname", url)
 		cmd.Env = append(cmd.Environ(), "PGOPTIONS="+options)
 		if out, err = cmd.Output(); err == nil {
@@ -107,15 +109,15 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]string{
+	maps.Copy(c.RuntimeParams, map[string]string{
 		"application_name": "dbstate", "search_path": "", "TimeZone": "UTC", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "extra_float_digits": "1", "bytea_output": "hex",
-		"statement_timeout": "0", "session_replication_role": "replica", "event_triggers": "off",
-	} {
-		c.RuntimeParams[name] = value
-	}
+		"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "standard_conforming_strings": "on", "quote_all_identifiers": "off", "client_encoding": "UTF8",
+		"session_replication_role": "replica", "event_triggers": "off", "transaction_timeout": "0",
+	})
 	conn, err := pgx.ConnectConfig(ctx, c)
-	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "42704" { // an older server knows no such setting
+	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "42704" { // an older server knows no such settings
 		delete(c.RuntimeParams, "event_triggers")
+		delete(c.RuntimeParams, "transaction_timeout")
 		return pgx.ConnectConfig(ctx, c)
 	}
 	return conn, err

@@ -128,38 +128,58 @@ func (at *attempt) discard(ctx context.Context) error {
 }
 
 // make reads the project and stores the archive.
-func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
-	var done events.BackupCompleted
-	p, ok := at.w.projects[at.a.Project]
-	if !ok {
-		return done, at.misfit("The project %s is not in the configuration of worker %s any more", at.a.Project, at.w.cfg.Name)
-	}
-	store, ok := at.w.cfg.Destinations[at.state.Request.Destination]
-	if !ok {
-		return done, at.misfit("The destination %s is not in the configuration of worker %s any more", at.state.Request.Destination, at.w.cfg.Name)
-	}
-	store = destination.WithMark(store, backup.Mark(at.w.cfg.Mark, at.state.Tokens[at.state.Attempt-1]))
-	if _, err := store.Stat(ctx, at.key()); err == nil {
-		return done, &storeError{destination.ErrExist} // before hours of work
-	}
-	at.found = p.Resolve(ctx)
-	if err := at.w.register(ctx, p, at.found); err != nil {
+func (at *attempt) make(ctx context.Context) (done events.BackupCompleted, err error) {
+	p, store, parts, err := at.find(ctx)
+	if err != nil {
 		return done, err
-	}
-	parts := partsOf(at.found, at.state.Request.Type)
-	if len(parts) == 0 {
-		return done, at.misfit("The project has no part %s any more", at.state.Request.Type)
-	}
-	if at.state.Request.Origin != backup.OriginSafety { // which takes what is left
-		if err := project.Available(parts); err != nil {
-			return done, err
-		}
 	}
 	s, err := at.connect(ctx, parts)
 	if err != nil {
 		return done, err
 	}
 	defer func() { _ = s.Close() }() // it only read
+	info, manifest, warnings, err := at.store(ctx, store, p, s, parts)
+	if err != nil {
+		return done, err
+	}
+	done = events.BackupCompleted{
+		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: info.Key, Path: info.Path, Size: info.Size, SHA256: info.SHA256,
+		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(append(at.inTheWay(ctx, store), warnings...)),
+	}
+	for _, part := range manifest.Parts {
+		done.Parts = append(done.Parts, events.Part{Name: part.Name, Bytes: part.Bytes, Entries: part.Entries})
+	}
+	return done, at.sidecar(ctx, store, p, done)
+}
+
+// find finds what is to be backed up, and where to.
+func (at *attempt) find(ctx context.Context) (p Project, store destination.Store, parts []project.Part, err error) {
+	p, ok := at.w.projects[at.a.Project]
+	if !ok {
+		return p, nil, nil, at.misfit("The project %s is not in the configuration of worker %s any more", at.a.Project, at.w.cfg.Name)
+	}
+	if store, ok = at.w.cfg.Destinations[at.state.Request.Destination]; !ok {
+		return p, nil, nil, at.misfit("The destination %s is not in the configuration of worker %s any more", at.state.Request.Destination, at.w.cfg.Name)
+	}
+	store = destination.WithMark(store, backup.Mark(at.w.cfg.Mark, at.state.Tokens[at.state.Attempt-1]))
+	if _, err := store.Stat(ctx, at.key()); err == nil {
+		return p, nil, nil, &storeError{destination.ErrExist} // before hours of work
+	}
+	at.found = p.Resolve(ctx)
+	if err := at.w.register(ctx, p, at.found); err != nil {
+		return p, nil, nil, err
+	}
+	if parts = partsOf(at.found, at.state.Request.Type); len(parts) == 0 {
+		return p, nil, nil, at.misfit("The project has no part %s any more", at.state.Request.Type)
+	}
+	if at.state.Request.Origin != backup.OriginSafety { // which takes what is left
+		err = project.Available(parts)
+	}
+	return p, store, parts, err
+}
+
+// store writes the archive into the destination while it is made.
+func (at *attempt) store(ctx context.Context, store destination.Store, p Project, s *project.Session, parts []project.Part) (destination.Info, archive.Manifest, []events.Warning, error) {
 	estimate := destination.Estimate(project.Estimate(ctx, s, parts))
 	r, pw := io.Pipe()
 	type stored struct {
@@ -181,19 +201,9 @@ func (at *attempt) make(ctx context.Context) (events.BackupCompleted, error) {
 	if got.err == nil {
 		at.stored = append(at.stored, got.info.Key)
 	} else if err == nil || errors.Is(err, errStore) {
-		return done, &storeError{got.err}
+		err = &storeError{got.err}
 	}
-	if err != nil {
-		return done, err
-	}
-	done = events.BackupCompleted{
-		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: got.info.Key, Path: got.info.Path, Size: got.info.Size, SHA256: got.info.SHA256,
-		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(append(at.inTheWay(ctx, store), warnings...)),
-	}
-	for _, part := range manifest.Parts {
-		done.Parts = append(done.Parts, events.Part{Name: part.Name, Bytes: part.Bytes, Entries: part.Entries})
-	}
-	return done, at.sidecar(ctx, store, p, done)
+	return got.info, manifest, warnings, err
 }
 
 // errStore marks that the archive could not be written because the destination

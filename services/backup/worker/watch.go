@@ -62,7 +62,7 @@ func (at *attempt) guarded(ctx context.Context) (events.BackupCompleted, error) 
 func (at *attempt) fenced(ctx context.Context) error {
 	s, err := read(ctx, at.log, at.a)
 	if err != nil {
-		return nil // another look will tell
+		return nil //nolint:nilerr // another look will tell
 	}
 	if err := s.Mine(at.state.Attempt); err != nil || !s.Cancel {
 		return err

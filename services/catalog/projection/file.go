@@ -82,7 +82,7 @@ func Checkpoint(ctx context.Context, path string) (events.LogState, error) {
 	}
 	db, err := openFile(ctx, path)
 	if err != nil {
-		return events.LogState{}, nil // it is built anew
+		return events.LogState{}, nil //nolint:nilerr // it is built anew
 	}
 	at, err := checkpoint(ctx, db)
 	if err != nil {

@@ -110,7 +110,7 @@ func (p *Projection) follow(ctx context.Context) error {
 	p.head.Store(uint64(state.Last))
 	db, done, err := p.open(ctx, state)
 	lost, old := errors.AsType[*events.DamageError](err)
-	if err != nil && !(old && db != nil) {
+	if err != nil && (!old || db == nil) {
 		return err
 	}
 	hist, err := loadHistogram(ctx, db)

@@ -31,7 +31,9 @@ type attempt struct {
 	pulse   pulse
 	plan    events.RestorePlan
 
-	identity project.Identity // of the project's database; zero before the check
+	identity  project.Identity  // of the project's database; zero before the check
+	passwords *passwords        // of the services; nil if nothing is done about them
+	replace   map[string][]byte // see [project.Target]
 }
 
 // run does the attempt and records how it ended. An error means that the request
@@ -188,6 +190,12 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 			e.State, e.Retryable = r.state, false
 		}
 	}
+	// First the event: an attempt that another one has superseded must not remove what that
+	// one builds under the same names.
+	env, err := at.update(ctx, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
+	if err != nil {
+		return err
+	}
 	switch {
 	case e.State != restore.Unchanged:
 	case e.Reason == events.ReasonStalled:
@@ -195,11 +203,10 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	default:
 		at.discard(ctx)
 	}
-	env, err := at.update(ctx, func(s restore.State) (events.Event, error) { return restore.Fail(s, e) })
-	if err != nil {
-		return err
-	}
 	if env.Event.(events.RestoreFailed).Final {
+		if at.state.Done(restore.Safe) && e.State == restore.Unchanged {
+			_ = at.project.Hooks.run(ctx, after, at.a) // this attempt or an earlier one may have stopped the services
+		}
 		if e.State == restore.Unchanged {
 			at.forgetLocation()
 		}
@@ -235,10 +242,13 @@ func (at *attempt) swap(ctx context.Context) error {
 	for _, p := range at.parts() {
 		var err error
 		for try := range swapTries {
-			if err = p.Restoration(at.target(p.Name(), archive.Part{}, nil)).Swap(ctx); err == nil || ctx.Err() != nil {
+			if err = at.swapPart(ctx, p); err == nil || ctx.Err() != nil {
 				break
 			}
 			at.l.Warn("swap failed", zap.String("part", p.Name()), zap.Int("try", try+1), zap.Error(err))
+			if _, known := errors.AsType[*project.Error](err); known { // trying again at once would only close the database again
+				break
+			}
 			wait(ctx, time.Second)
 		}
 		if ctx.Err() != nil {
@@ -254,7 +264,17 @@ func (at *attempt) swap(ctx context.Context) error {
 			return at.turnBack(ctx, err)
 		}
 	}
-	if err := at.checkLeads(ctx); err != nil {
+	err := at.checkLeads(ctx)
+	if err == nil {
+		err = at.provePasswords(ctx)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if project.MayRetry(err) {
+		return err
+	}
+	if err != nil {
 		if serr := at.stage(ctx, restore.Back); serr != nil {
 			return serr
 		}
@@ -263,11 +283,33 @@ func (at *attempt) swap(ctx context.Context) error {
 	return nil
 }
 
+// swapPart puts a part in its place. Before the files change that say so, the roles of
+// the services get the password of those that come.
+func (at *attempt) swapPart(ctx context.Context, p project.Part) error {
+	if p.Name() == project.Config {
+		if err := at.changePasswords(ctx); err != nil {
+			return err
+		}
+	}
+	return p.Restoration(at.target(p.Name(), archive.Part{}, nil)).Swap(ctx)
+}
+
+// undoPart puts back what a part has replaced. When the roles cannot get their password
+// back, the files with the other one stay.
+func (at *attempt) undoPart(ctx context.Context, p project.Part, kept project.Kept) error {
+	if p.Name() == project.Config {
+		if err := at.returnPasswords(ctx); err != nil {
+			return err
+		}
+	}
+	return kept.Undo(ctx)
+}
+
 func (at *attempt) turnBack(ctx context.Context, cause error) error {
 	state := restore.Unchanged
 	for _, p := range slices.Backward(at.parts()) {
 		kept := p.Kept(at.target(p.Name(), archive.Part{}, nil))
-		err := kept.Undo(ctx)
+		err := at.undoPart(ctx, p, kept)
 		if err == nil {
 			err = kept.Drop(ctx) // the copies that are not wanted
 		}
@@ -310,6 +352,7 @@ func (at *attempt) discard(ctx context.Context) {
 	if at.state.Request.DryRun {
 		return
 	}
+	at.removeConfig()
 	for _, p := range at.parts() {
 		if err := p.Restoration(at.target(p.Name(), archive.Part{}, nil)).Discard(context.WithoutCancel(ctx)); err != nil {
 			at.l.Warn("left behind", zap.String("part", p.Name()), zap.Error(err))

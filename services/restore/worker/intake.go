@@ -130,7 +130,7 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 }
 
 func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State) error {
-	at := &attempt{w: w, a: a, state: state, project: w.projects[a.Project]}
+	at := &attempt{w: w, a: a, state: state, project: w.projects[a.Project], l: w.cfg.Logger}
 	if at.project.ID == "" {
 		return misfit("The project %s is not in the configuration of worker %s any more", a.Project, w.cfg.Name)
 	}
@@ -142,7 +142,7 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	}
 	var err error
 	for _, p := range slices.Backward(at.parts()) {
-		err = errors.Join(err, p.Kept(at.target(p.Name(), archive.Part{}, nil)).Undo(ctx))
+		err = errors.Join(err, at.undoPart(ctx, p, p.Kept(at.target(p.Name(), archive.Part{}, nil))))
 	}
 	return errors.Join(err, at.project.Hooks.run(ctx, after, a))
 }

@@ -17,8 +17,9 @@ import (
 
 // location is where the parts of a project were when their swap began.
 type location struct {
-	Project  json.RawMessage  // as [project.Project.Save] writes it
-	Identity project.Identity // of the database; zero if it did not say
+	Project   json.RawMessage  // as [project.Project.Save] writes it
+	Identity  project.Identity // of the database; zero if it did not say
+	Passwords *passwords       // of the services; nil if nothing is done about them
 }
 
 // locationFile is where a restore keeps its location.
@@ -42,8 +43,8 @@ func (at *attempt) locate(ctx context.Context) error {
 	if at.found, err = project.Load(l.Project); err != nil {
 		return err
 	}
-	at.identity = l.Identity
-	servers := []*project.Server{at.found.Server, at.project.Resolve(ctx).Server}
+	at.identity, at.passwords = l.Identity, l.Passwords
+	servers := []*project.Server{at.passwords.on(at.found.Server), at.passwords.on(at.project.Resolve(ctx).Server)}
 	if at.state.Completed != nil { // the files have come to rest, and passwords may have changed
 		servers[0], servers[1] = servers[1], servers[0]
 	}
@@ -81,7 +82,7 @@ var errOtherServer = errors.New("the project leads to another database server th
 // keepLocation writes where the parts are, before the first of them is swapped. It
 // fails if the project leads to another database by now.
 func (at *attempt) keepLocation(ctx context.Context) error {
-	l := location{Identity: at.identity}
+	l := location{Identity: at.identity, Passwords: at.passwords}
 	if at.identity != (project.Identity{}) {
 		now, _, err := at.found.Server.Identify(ctx)
 		if err != nil {
@@ -100,9 +101,13 @@ func (at *attempt) keepLocation(ctx context.Context) error {
 		return err
 	}
 	name := at.w.locationFile(at.a.ID)
-	if err := errors.Join(os.WriteFile(name+".new", b, 0o600), os.Rename(name+".new", name)); err != nil {
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
 		return fmt.Errorf("keep where the parts are: %w", err)
 	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return fmt.Errorf("keep where the parts are: %w", err)
+	}
+	at.found.Server = at.passwords.on(at.found.Server)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,28 @@ func (at *attempt) open(ctx context.Context) error {
 		return &archiveError{fmt.Errorf("it is the archive of another backup, %s", m.ID)}
 	}
 	src.manifest = m
+	if err := at.readWarnings(plain, size); err != nil {
+		return src.explain(err)
+	}
 	return at.readDatabase()
+}
+
+// readWarnings says again what the backup warned of.
+func (at *attempt) readWarnings(plain io.ReaderAt, size int64) error {
+	if at.source.manifest.Warnings == 0 {
+		return nil
+	}
+	ws, err := archive.ReadWarnings(plain, size, at.source.manifest)
+	if err != nil {
+		return err
+	}
+	for _, w := range project.RestoredWarnings(ws, at.state.Request.Parts) {
+		at.warned.add(w)
+		if w.Sentence != "" {
+			at.plan.Checks = append(at.plan.Checks, events.RestoreCheck{Name: w.Code, OK: true, Sentence: w.Sentence})
+		}
+	}
+	return nil
 }
 
 // readDatabase reads the databases, when they are restored: into files, unless it
@@ -81,8 +103,14 @@ func (at *attempt) readDatabase() (err error) {
 		return nil
 	}
 	if at.state.Request.DryRun {
-		at.source.prints, err = at.source.fingerprint(p)
+		at.source.prints, err = project.Inspect(archive.NewPartReader(at.source.plain, p))
+		return at.source.explain(err)
+	}
+	if err := os.RemoveAll(at.w.scratch(at.a.ID)); err != nil { // what an attempt that crashed has left takes room
 		return err
+	}
+	if problem := project.ShortOf(project.Database, at.w.cfg.Dir, p.Bytes, at.w.cfg.MinFree); problem != "" {
+		return &refusedError{problem}
 	}
 	at.source.prints, err = project.Spool(archive.NewPartReader(at.source.plain, p), at.w.scratch(at.a.ID))
 	return at.source.explain(err)
@@ -104,7 +132,7 @@ func (at *attempt) target(name string, source archive.Part, prints []byte) proje
 		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.found.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
 		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Config: slices.Contains(at.state.Request.Parts, project.Config) && at.state.Request.BackupProject == at.a.Project,
 		Foreign: at.state.Request.BackupProject != at.a.Project,
-		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Warn: at.warned.add,
+		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Replace: at.replace, MinFree: at.w.cfg.MinFree, Warn: at.warned.add,
 	}
 }
 
@@ -122,14 +150,13 @@ func (at *attempt) check(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		for _, c := range checks {
-			x := events.RestoreCheck{Name: c.Name, OK: c.Problem == "", Sentence: c.Problem, Forced: c.Problem != "" && c.Judgment && at.state.Request.Force}
-			if x.Forced {
-				at.warned.add(archive.Warning{Part: name, Code: c.Name, Sentence: c.Problem})
-			}
-			at.plan.Checks = append(at.plan.Checks, x)
-		}
+		at.addChecks(name, checks)
 	}
+	checks, err := at.planPasswords(ctx)
+	if err != nil {
+		return err
+	}
+	at.addChecks(project.Config, checks)
 	at.plan.Checks = append(at.plan.Checks, at.checkServer(ctx)...)
 	at.plan.Seconds = 2 + at.plan.Bytes/bytesPerSecond
 	if !at.state.Request.DryRun {
@@ -147,6 +174,21 @@ func (at *attempt) check(ctx context.Context) error {
 	}
 	at.plan.Checks = append(at.plan.Checks, c)
 	return nil
+}
+
+// addChecks adds what was looked at of a part to the plan.
+func (at *attempt) addChecks(part string, checks []project.Check) {
+	for _, c := range checks {
+		x := events.RestoreCheck{Name: c.Name, OK: c.Problem == "", Sentence: c.Problem, Forced: c.Problem != "" && c.Judgment && at.state.Request.Force}
+		if x.Forced {
+			at.warned.add(archive.Warning{Part: part, Code: c.Name, Sentence: c.Problem})
+		}
+		if c.Note != "" {
+			x.Sentence = strings.TrimSpace(c.Problem + " " + c.Note)
+			at.warned.add(archive.Warning{Part: part, Code: c.Name, Sentence: c.Note})
+		}
+		at.plan.Checks = append(at.plan.Checks, x)
+	}
 }
 
 // bytesPerSecond is what a plain machine restores, more or less.
@@ -258,7 +300,11 @@ func diagnose(err error) events.RestoreFailed {
 	case errors.As(err, &arch):
 		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive cannot be used: " + arch.err.Error()}
 	case errors.As(err, &source):
-		return events.RestoreFailed{Reason: events.ReasonSource, Message: strings.TrimSuffix(source.Sentence, "."), Retryable: source.Retry}
+		reason := events.ReasonSource
+		if noSpace(err) {
+			reason = events.ReasonNoSpace
+		}
+		return events.RestoreFailed{Reason: reason, Message: strings.TrimSuffix(source.Sentence, "."), Retryable: source.Retry}
 	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrVersion), errors.Is(err, archive.ErrLimit):
 		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + plainly(err)}
 	case noSpace(err):
@@ -277,7 +323,7 @@ func plainly(err error) string {
 	for _, known := range []struct {
 		err  error
 		text string
-	}{{archive.ErrVersion, "a later version of Holdfast made it"}, {archive.ErrUnsafe, "it holds something unsafe"}, {archive.ErrLimit, "it holds more than its manifest says"}} {
+	}{{archive.ErrVersion, "a later version of Holdfast made it"}, {archive.ErrTwice, "it holds the same name twice"}, {archive.ErrUnsafe, "it holds something unsafe"}, {archive.ErrLimit, "it holds more than its manifest says"}} {
 		if errors.Is(err, known.err) {
 			return known.text
 		}

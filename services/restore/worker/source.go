@@ -134,9 +134,12 @@ func (s *source) part(name string) (archive.Part, bool) {
 	return s.manifest.Parts[i], true
 }
 
-// verify reads parts to their end.
+// verify reads parts to their end, but for the databases, which were read before.
 func (s *source) verify(parts []string) error {
 	for _, name := range parts {
+		if name == project.Database {
+			continue
+		}
 		p, _ := s.part(name)
 		r := archive.NewPartReader(s.plain, p)
 		for {
@@ -151,34 +154,5 @@ func (s *source) verify(parts []string) error {
 	}
 	return nil
 }
-
-// fingerprint returns that of the databases without writing anything. It is the
-// last file of its part, so the whole part is read for it.
-func (s *source) fingerprint(p archive.Part) (prints []byte, err error) {
-	r := archive.NewPartReader(s.plain, p)
-	for {
-		e, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, s.explain(err)
-		}
-		if e.Name == fingerprintName {
-			if prints, err = io.ReadAll(io.LimitReader(r, maxPrints)); err != nil {
-				return nil, s.explain(err)
-			}
-		}
-	}
-	if prints == nil {
-		return nil, &archiveError{errors.New("its part database has no fingerprint")}
-	}
-	return prints, nil
-}
-
-const (
-	fingerprintName = project.Database + "/fingerprint.json"
-	maxPrints       = 64 << 20
-)
 
 func noSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

@@ -32,6 +32,11 @@ type Config struct {
 	Identities []age.Identity // that read encrypted archives
 	Dir        string         // for what must lie in files, and for lists of warnings; made
 	KeepOld    time.Duration  // how long what was replaced is kept
+	MinFree    int64          // bytes that stay free on the disks of this machine
+
+	// KeepPasswords says that the roles of the services keep the password that they have
+	// on the server, and that restored files get it; else the roles get that of the backup.
+	KeepPasswords bool
 
 	StallTimeout time.Duration // a restore in which nothing moves for so long fails, as long as nothing in use was touched
 	// Patience is how long a worker of an archive, its destination or the log may be out
@@ -155,7 +160,8 @@ func holder(a events.Aggregate) events.Holder {
 func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cause) (events.Revision, error) {
 	held, err := w.slot(ctx, w.log, a, cause, backup.Acquire)
 	if fault.CodeOf(err) == fault.Conflict {
-		return 0, events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
+		busy := errors.New(fault.MessageOf(err)) // no conflict of a request: it waits for its turn
+		return 0, events.RetryAfter(errors.Join(busy, w.evict(ctx, a.Project, cause)), busyWait)
 	}
 	if err != nil {
 		return 0, err
@@ -220,6 +226,9 @@ func (w *Worker) slot(ctx context.Context, log events.Log, a events.Aggregate, c
 }
 
 func (w *Worker) scratch(id string) string { return filepath.Join(w.cfg.Dir, id) }
+
+// configDir is where the configuration of the backup lies while its passwords are looked at.
+func (w *Worker) configDir(id string) string { return filepath.Join(w.cfg.Dir, id+".config", "files") }
 
 // WarningsFile returns where the warnings of a restore lie, as lines of JSON.
 func (w *Worker) WarningsFile(id string) string { return filepath.Join(w.cfg.Dir, id+".jsonl") }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,14 +65,21 @@ func (unswapped) Swap(context.Context) error { return errors.New("it is mounted"
 
 func newBench(t *testing.T, change ...func(*worker.Config)) *bench {
 	t.Helper()
+	return newBenchWith(t, func(string) {}, change...)
+}
+
+// newBenchWith lets more be backed up.
+func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.Config)) *bench {
+	t.Helper()
 	root := t.TempDir()
 	b := &bench{t: t, log: &eventstest.Log{}, root: root, a: events.RestoreAggregate("p", restore.NewID())}
 	b.reads = eventstest.NewFaulty(b.log)
 	b.write("functions/main/index.ts", "backed up")
 	b.write("config/.env", "A=backed up")
+	more(root)
 	p := project.Project{Parts: []project.Part{
 		&project.FunctionsPart{Path: filepath.Join(root, "functions")},
-		&project.ConfigPart{Root: filepath.Join(root, "config"), Include: []string{".env"}},
+		&project.ConfigPart{Root: filepath.Join(root, "config"), Include: []string{".env*"}},
 	}}
 	backupID := backup.NewID()
 	completed := b.pack(backupID, p)
@@ -234,6 +242,51 @@ func TestDryRun(t *testing.T) {
 	}
 	b.is("after a dry run", "changed")
 	b.alone()
+}
+
+// TestTheBackupsWarningsAreSaidAgain by a restore and by a dry run, for the parts that
+// are restored.
+func TestTheBackupsWarningsAreSaidAgain(t *testing.T) {
+	for _, dry := range []bool{false, true} {
+		b := newBenchWith(t, func(root string) {
+			if err := errors.Join(os.Symlink("/etc", filepath.Join(root, "functions/etc")), syscall.Mkfifo(filepath.Join(root, "functions/pi\xffpe"), 0o600), os.Symlink("/etc", filepath.Join(root, "config/.env.link"))); err != nil {
+				t.Fatal(err)
+			}
+		})
+		b.create.DryRun, b.create.Parts = dry, []string{project.Functions}
+		if err := b.w.Handle(t.Context(), b.request()); err != nil {
+			t.Fatal(err)
+		}
+		s := b.state()
+		if s.Completed == nil {
+			t.Fatalf("state %+v", s.Failed)
+		}
+		var said []string
+		for _, w := range s.Completed.Warnings {
+			said = append(said, w.Sentence)
+		}
+		if dry {
+			for _, c := range s.Completed.Plan.Checks {
+				said = append(said, c.Sentence)
+			}
+		}
+		all := strings.Join(said, "\n")
+		for _, want := range []string{
+			"1 symbolic links of the part functions lead out of its folder, so the backup does not hold them; those that are there now stay.",
+			"1 sockets, pipes or devices of the part functions are not in the backup; what is there under their names now is kept with what is replaced",
+		} {
+			if !strings.Contains(all, want) {
+				t.Errorf("dry run %v: %q is not in %s", dry, want, all)
+			}
+		}
+		if strings.Contains(all, "of the part config") {
+			t.Errorf("another part is spoken of: %s", all)
+		}
+		file, err := os.ReadFile(b.w.WarningsFile(b.a.ID))
+		if err != nil || !strings.Contains(string(file), `"code":"backup_link_skipped","name":"etc"`) || !strings.Contains(string(file), `"code":"backup_file_skipped","name64":"cGn/cGU="`) {
+			t.Errorf("%v: %s", err, file)
+		}
+	}
 }
 
 func TestDamage(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -15,7 +16,7 @@ import (
 // stays.
 func (d *databaseRestoration) adopt(ctx context.Context, a *admin) error {
 	p := d.main()
-	conn, err := connect(ctx, a.on(p.fresh), nil)
+	conn, err := connect(ctx, a.on(p.fresh), map[string]string{"session_replication_role": "replica"})
 	if err != nil {
 		return err
 	}
@@ -47,18 +48,39 @@ func (d *databaseRestoration) silence(ctx context.Context, conn *pgx.Conn, print
 	if err != nil || len(jobs) == 0 {
 		return err
 	}
-	tag, err := conn.Exec(ctx, "UPDATE cron.job SET active = false WHERE active")
-	if err != nil {
+	active := 0
+	for _, o := range jobs {
+		if o.is("active") {
+			active++
+		}
+	}
+	var there bool // else it waits for the name of the database, see disableCron
+	if err := conn.QueryRow(ctx, "SELECT to_regclass('cron.job') IS NOT NULL").Scan(&there); err != nil {
 		return wrapSQL(err)
 	}
-	if n := tag.RowsAffected(); n > 0 {
-		d.t.warn(Database, "cron_disabled", "", fmt.Sprintf("%d cron jobs of the other project are disabled; enable those that shall run here.", n))
+	if there {
+		if _, err := conn.Exec(ctx, "UPDATE cron.job SET active = false WHERE active"); err != nil {
+			return wrapSQL(err)
+		}
+	}
+	if active > 0 {
+		d.t.warn(Database, "cron_disabled", "", fmt.Sprintf("%d cron jobs of the other project are disabled; enable those that shall run here.", active))
 	}
 	return nil
 }
 
 // realtimeSchema holds the tenants of the realtime service, encrypted with its key.
 const realtimeSchema = "_realtime"
+
+// ofRealtime reports whether a difference is of what ownRealtime keeps.
+func ofRealtime(d difference) bool {
+	for _, name := range []string{d.name, d.of.text("relation"), d.of.text("name"), d.of.text("schema")} {
+		if name == realtimeSchema || strings.HasPrefix(name, realtimeSchema+".") {
+			return true
+		}
+	}
+	return false
+}
 
 // ownRealtime keeps the schema of this project's realtime service.
 func (d *databaseRestoration) ownRealtime(ctx context.Context, a *admin, conn *pgx.Conn) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/gob"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -17,33 +16,40 @@ import (
 	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
 )
 
-// load fills the tables of a dump, several at a time, and then lets pg_restore do
-// the rest of the data: sequences, large objects. It returns what failed, after all
-// was tried again with a search_path.
+// fillRows fills the tables, several at a time, and then lets pg_restore do the rest
+// of the data: sequences, large objects. What fails is tried again with a search_path.
+// Rows of extensions that no dump holds come last.
 //
 // The rows go straight from the file to COPY: pg_restore would hand them on in twice
 // the steps. A table that the dump has made is filled frozen: its pages need no
 // second writing by the first reader or by the vacuum, and index-only scans work at
 // once.
-func (b *databaseBuild) load(ctx context.Context, c client, path string, jobs int) ([]failure, error) {
+func (b *databaseBuild) fillRows(ctx context.Context, c client, conn *pgx.Conn) error {
 	tables, err := b.tables()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	failed, err := b.loadTables(ctx, tables, jobs)
+	tables.Tables = slices.DeleteFunc(tables.Tables, func(t pgcustom.Table) bool { return b.deferred[strconv.Itoa(t.ID)] })
+	if err := b.emptyConfigTables(ctx, conn); err != nil {
+		return err
+	}
+	failed, err := b.loadTables(ctx, tables)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rest, err := b.except(tables)
-	if err != nil {
-		return nil, err
+	b.failed = append(b.failed, failed...)
+	loaded := map[string]bool{}
+	for _, t := range tables.Tables {
+		loaded[strconv.Itoa(t.ID)] = true
 	}
-	defer os.Remove(rest) //nolint:errcheck // in the scratch folder, which is removed
-	more, err := c.restore(ctx, b.dump, "--section=data", "--jobs="+strconv.Itoa(jobs), "--use-list="+rest)
-	if failed = append(failed, more...); err != nil || len(failed) == 0 {
-		return failed, err
+	c.session = "-c session_replication_role=replica" // triggers of extensions' tables must not change rows
+	if err := b.restore(ctx, c, func(e tocEntry) bool { return !loaded[e.id] }, "--section=data", "--jobs="+strconv.Itoa(b.jobs)); err != nil {
+		return err
 	}
-	return c.again(ctx, b.dump, b.d.t.Scratch, path, failed)
+	if err := b.retryFailed(ctx, c); err != nil {
+		return err
+	}
+	return b.fillExtensionTables(ctx, conn)
 }
 
 // tables returns where which rows are; nothing if the dump is of a version whose
@@ -59,28 +65,9 @@ func (b *databaseBuild) tables() (d pgcustom.Dump, err error) {
 	return d, errors.Join(gob.NewDecoder(f).Decode(&d), f.Close())
 }
 
-// except writes a list for pg_restore with all entries but the rows of tables.
-func (b *databaseBuild) except(d pgcustom.Dump) (name string, err error) {
-	loaded := map[string]bool{}
-	for _, t := range d.Tables {
-		loaded[strconv.Itoa(t.ID)] = true
-	}
-	list, err := os.CreateTemp(b.d.t.Scratch, "list")
-	if err != nil {
-		return "", err
-	}
-	for _, e := range b.toc {
-		if !loaded[e.id] {
-			_, werr := fmt.Fprintf(list, "%s; 0 0\n", e.id)
-			err = errors.Join(err, werr)
-		}
-	}
-	return list.Name(), errors.Join(err, list.Close())
-}
-
 // loadTables fills tables, the largest first, so that no connection is left alone
 // with it at the end, and returns those that the server refused.
-func (b *databaseBuild) loadTables(ctx context.Context, d pgcustom.Dump, jobs int) ([]failure, error) {
+func (b *databaseBuild) loadTables(ctx context.Context, d pgcustom.Dump) ([]failure, error) {
 	dump, err := os.Open(b.dump)
 	if err != nil {
 		return nil, err
@@ -99,7 +86,7 @@ func (b *databaseBuild) loadTables(ctx context.Context, d pgcustom.Dump, jobs in
 		err    error
 	}
 	results := make(chan result)
-	jobs = min(jobs, len(d.Tables))
+	jobs := min(b.jobs, len(d.Tables))
 	for range jobs {
 		go func() {
 			l := loader{url: b.a.on(b.pair.fresh), dump: dump}
@@ -130,10 +117,10 @@ type loader struct {
 
 // loaderSettings are those of pg_restore's sessions, and restoreOptions.
 const loaderSettings = `SET standard_conforming_strings = on;
-SET check_function_bodies = false; SET xmloption = content; SET client_min_messages = warning; SET row_security = off; SET synchronous_commit = off; SET search_path = '';`
+SET check_function_bodies = false; SET xmloption = content; SET client_min_messages = warning; SET array_nulls = on; SET row_security = off; SET synchronous_commit = off; SET search_path = '';`
 
 func (l *loader) run(ctx context.Context, encoding string, work <-chan pgcustom.Table) (failed []failure, err error) {
-	if l.conn, err = connect(ctx, l.url, nil); err != nil {
+	if l.conn, err = connect(ctx, l.url, map[string]string{"session_replication_role": "replica"}); err != nil {
 		return nil, err
 	}
 	defer l.conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
@@ -144,8 +131,8 @@ func (l *loader) run(ctx context.Context, encoding string, work <-chan pgcustom.
 		err := l.fill(ctx, t)
 		var pg *pgconn.PgError
 		switch {
-		case errors.As(err, &pg) && !l.conn.IsClosed():
-			failed = append(failed, failure{strconv.Itoa(t.ID), pg.Message})
+		case errors.As(err, &pg) && !l.conn.IsClosed() && !endsConnection(pg.Code) && !passes(pg.Code):
+			failed = append(failed, failure{strconv.Itoa(t.ID), serverSaid(err)})
 		case err != nil && ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:

@@ -1,0 +1,83 @@
+package project
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-dev/holdfast/archive"
+)
+
+// room returns about how many bytes the files of a part take on a disk: blocks of
+// zeros take none, and a file fills its last block half.
+func room(p archive.Part) int64 { return p.Bytes - p.Zeros + p.Entries*(2<<10) }
+
+// ShortOf says that the file system of a path has too little space for a part, if it
+// has: minFree bytes must stay free. A path that is not there stands for the folder
+// that will hold it.
+func ShortOf(part, at string, bytes, minFree int64) string {
+	for !exists(at) && at != filepath.Dir(at) {
+		at = filepath.Dir(at)
+	}
+	free, err := freeBytes(at)
+	if err != nil || free-minFree >= bytes {
+		return ""
+	}
+	return fmt.Sprintf("The part %s needs %d MiB on the disk of %s, which has %d MiB free, %d MiB of which must stay free (min_free). Make room there and try again.", part, up(bytes), at, free>>20, up(minFree))
+}
+
+// up returns bytes in MiB, rounded up.
+func up(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }
+
+func freeBytes(at string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(at, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: at, Err: err}
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// errMinFree is an error of a full disk: what others need is all that is left.
+var errMinFree = fmt.Errorf("min_free is reached: %w", unix.ENOSPC)
+
+// roomGuard keeps some of a disk free while it is written to.
+type roomGuard struct {
+	at      string
+	minFree int64
+	left    int64 // may be written before the disk is asked again
+}
+
+// askEvery is how much is written at most between two looks at the disk.
+const askEvery = 16 << 20
+
+// take is called before n bytes are written.
+func (g *roomGuard) take(n int64) error {
+	if g.left -= n; g.left >= 0 {
+		return nil
+	}
+	free, err := freeBytes(g.at)
+	if err != nil {
+		return err
+	}
+	if free-n < g.minFree {
+		return errMinFree
+	}
+	g.left = min(askEvery, (free-n-g.minFree)/2)
+	return nil
+}
+
+// fullDisk names the file that has no room. Names of storage objects are nobody's
+// business.
+func (f *folder) fullDisk(e *archive.EntryError, err error) error {
+	file := "A file"
+	if e != nil && f.part != Storage {
+		file = "The file " + archive.Printable(strings.TrimPrefix(e.Name, f.part+"/"))
+	}
+	if e != nil {
+		file += fmt.Sprintf(" (%d MiB)", up(e.Size))
+	}
+	return fail(err, "%s of the part %s has no room on the disk of %s, where %d MiB must stay free (min_free). Nothing was changed; make room there and try again.", file, f.part, f.root, up(f.t.MinFree))
+}
