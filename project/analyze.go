@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,39 +43,45 @@ func (b *databaseBuild) analyze(ctx context.Context, conn *pgx.Conn) {
 	var workers sync.WaitGroup
 	for range b.jobs {
 		workers.Go(func() {
-			b.analyzeTables(ctx, work, func(table string, err error) {
+			err := b.analyzeTables(ctx, work, func(table string, err error) {
 				mu.Lock()
 				defer mu.Unlock()
-				without = append(without, table)
-				if first == nil {
-					first = err
-				}
+				without, first = append(without, table), cmp.Or(first, err)
 			})
+			mu.Lock()
+			defer mu.Unlock()
+			first = cmp.Or(first, err)
 		})
 	}
 	workers.Wait()
-	if first != nil {
+	for table := range work { // no worker had a connection
+		without = append(without, table)
+	}
+	if len(without) > 0 {
 		b.warnStatistics(without, first)
 	}
 }
 
 // analyzeTables analyzes tables until there are no more, and tells failed of those
-// that could not be.
-func (b *databaseBuild) analyzeTables(ctx context.Context, work <-chan string, failed func(table string, err error)) {
+// that could not be. Without a connection it leaves them to others.
+func (b *databaseBuild) analyzeTables(ctx context.Context, work <-chan string, failed func(table string, err error)) error {
 	conn, err := connect(ctx, b.a.on(b.pair.fresh), map[string]string{"session_replication_role": "replica"})
-	if err == nil {
-		defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
-		_, err = conn.Exec(ctx, "SET search_path = "+b.paths.all())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	if _, err = conn.Exec(ctx, "SET search_path = "+b.paths.all()); err != nil {
+		return err
 	}
 	for table := range work {
-		if err != nil || ctx.Err() != nil {
-			failed(table, err)
-			continue
-		}
 		if _, err := conn.Exec(ctx, "ANALYZE "+table); err != nil {
 			failed(table, err)
+			if conn.IsClosed() {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 func (b *databaseBuild) warnStatistics(tables []string, err error) {

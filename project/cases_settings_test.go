@@ -92,7 +92,11 @@ CREATE MATERIALIZED VIEW public.seen AS SELECT public.slow(v) FROM public.t`
 			set("ALTER ROLE runner", "2ms")
 			for _, of := range []string{"role", "database", "server"} {
 				t.Run(of, func(t *testing.T) {
-					name, other := databaseOf(t, pg, slow), databaseOf(t, pg, "CREATE TABLE public.a (n int)")
+					limit, sql := "2ms", slow
+					if of == "server" { // a session must have the time to begin
+						limit, sql = "1s", "CREATE FUNCTION public.slow(v int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM pg_catalog.pg_sleep(0.3); RETURN v; END $$; CREATE TABLE public.t (v int); INSERT INTO public.t SELECT generate_series(1, 4); CREATE INDEX ON public.t (public.slow(v))"
+					}
+					name, other := databaseOf(t, pg, sql), databaseOf(t, pg, "CREATE TABLE public.a (n int)")
 					url := func(name string) string {
 						if of == "role" {
 							return pg.URLAs("runner", "r", name)
@@ -101,10 +105,10 @@ CREATE MATERIALIZED VIEW public.seen AS SELECT public.slow(v) FROM public.t`
 					}
 					switch of {
 					case "database":
-						set("ALTER DATABASE "+name, "2ms")
-						set("ALTER DATABASE "+other, "2ms")
+						set("ALTER DATABASE "+name, limit)
+						set("ALTER DATABASE "+other, limit)
 					case "server":
-						set("ALTER SYSTEM", "150ms") // less would end sessions while they begin
+						set("ALTER SYSTEM", limit)
 						defer func() {
 							conn, err := pgx.Connect(t.Context(), patient(pg, "postgres"))
 							if err != nil {
