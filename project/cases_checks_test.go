@@ -37,6 +37,12 @@ CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE
 			t.Fatalf("%d, with the tablespace: %v, %s", major, err, said)
 		}
 		sameState(t, before, describe(t, pg, name))
+		inside := databaseOf(t, pg, "CREATE TABLE public.t AS SELECT 1 AS n", "TABLESPACE fast")
+		whole, _ := backUp(t, pg, inside)
+		const space = "SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace WHERE datname = current_database()"
+		if said, err := judged(t, whole, pg, pg.URL(inside), nil); err != nil || said != "" || ask(t, pg, inside, space) != "fast" {
+			t.Errorf("%d: %v, %s, the database is in %s", major, err, said, ask(t, pg, inside, space))
+		}
 		for _, d := range databases(t, pg) {
 			if strings.HasPrefix(d, "case_") {
 				mustExec(t, pg, "DROP DATABASE "+d)
@@ -47,7 +53,11 @@ CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE
 		if err != nil || said != "The server lacks the tablespace fast; tables and indexes are in the default tablespace instead." {
 			t.Fatalf("%d, without the tablespace: %v, %s", major, err, said)
 		}
-		sameState(t, before, describe(t, pg, name), "schema: - SET default_tablespace", "schema: + SET default_tablespace", "schema: - CREATE INDEX", "schema: ")
+		sameState(t, before, describe(t, pg, name), "schema: ") // it names the tablespace
+		said, err = judged(t, whole, pg, pg.URL(inside), nil)
+		if err != nil || said != "The server lacks the tablespace fast; the database "+inside+" is in the default tablespace instead." || ask(t, pg, inside, space) != "pg_default" {
+			t.Errorf("%d: %v, %s", major, err, said)
+		}
 	}
 }
 

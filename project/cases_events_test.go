@@ -31,6 +31,8 @@ CREATE EVENT TRIGGER issue_pg_graphql_access ON ddl_command_end WHEN TAG IN ('CR
 	add("refused", refuse, "", 0)
 	add("refused always", refuse, "ALTER EVENT TRIGGER log_ddl ENABLE ALWAYS", 0)
 	add("refused always and pg_graphql", graphql+refuse, "ALTER EVENT TRIGGER log_ddl ENABLE ALWAYS", 0)
+	trips = append(trips, trip{name: "login always", major: 17, sql: `CREATE TABLE public.logins (id serial, who text); INSERT INTO public.logins (who) VALUES ('first'); CREATE FUNCTION public.on_login() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.logins (who) VALUES (session_user); END $$;
+CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION public.on_login(); ALTER EVENT TRIGGER on_login ENABLE ALWAYS`}) // a query of the test would be logged
 	for i := range trips {
 		if strings.Contains(trips[i].name, "pg_graphql") {
 			trips[i].differs = []string{"sequences: "} // of pg_graphql, which each DDL moves

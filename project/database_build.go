@@ -89,6 +89,17 @@ func (b *databaseBuild) create(ctx context.Context) error {
 	if owner := o.text("owner"); slices.Contains(there, owner) {
 		stmt += " OWNER " + quote(owner)
 	}
+	if space := o.text("tablespace"); space != "" && space != "pg_default" {
+		var there bool
+		if err := b.a.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_tablespace WHERE spcname = $1)", space).Scan(&there); err != nil {
+			return wrapSQL(err)
+		}
+		if there {
+			stmt += " TABLESPACE " + quote(space)
+		} else {
+			b.d.t.warn(Database, "tablespace_missing", space, fmt.Sprintf("The server lacks the tablespace %s; the database %s is in the default tablespace instead.", space, b.pair.source))
+		}
+	}
 	if _, err := b.a.conn.Exec(ctx, stmt); err != nil {
 		return refused(err, "A new database could not be made")
 	}

@@ -37,7 +37,11 @@ func (b *databaseBuild) recreatePgGraphQL(ctx context.Context, conn *pgx.Conn) e
 	if err != nil {
 		return err
 	}
-	err = quietly(ctx, conn, func(pgx.Tx) error {
+	err = quietly(ctx, conn, func(tx pgx.Tx) error {
+		// What is granted now becomes the extension's own, as it was at the backup.
+		if err := (restorer{b.pair.prints, b.a.major, b.extensions}).acls(ctx, tx); err != nil {
+			return err
+		}
 		fire := "SET LOCAL session_replication_role = origin;"
 		if b.a.major >= 17 {
 			fire += "SET LOCAL event_triggers = on;"
