@@ -33,7 +33,8 @@ $(GOLANGCI):
 
 .PHONY: race
 race: deps ## Test what runs side by side with the race detector
-	go test -race -timeout 30m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/restore/... ./services/catalog/... ./services/gateway/... ./internal/... ./project/...
+	go test -race -timeout 30m ./events/... ./events/bus/... ./archive/... ./destination/... ./services/backup/... ./services/restore/... ./services/catalog/... ./services/gateway/... ./internal/...
+	go test -race -timeout 30m ./project/... -run 'TestDatabaseComesBack|TestRealSupabaseComesBack|TestWholeProject|TestARestoreIsUndone|TestStatistics|TestBackupsBeside|TestTables|TestPasswords' # the rest of it waits for servers
 
 .PHONY: e2e
 e2e: deps ## Test the real daemon through REST
