@@ -39,7 +39,7 @@ func TestVaultsOfOtherTimes(t *testing.T) {
 	}
 	to, _ := target(t, b, project.Database, server(newer.DB.URL("postgres"), newer.DB.Bin))
 	checks, err := (&project.DatabasePart{}).Restoration(to).Check(t.Context())
-	if got := strings.Join(problems(checks), " "); err != nil || !strings.Contains(got, "The server does not have version 0.2.8 of the extension supabase_vault, only 0.3.1, which may not understand the 2 rows") {
+	if got := strings.Join(problems(checks), " "); err != nil || !strings.Contains(got, "The server does not have version 0.2.8 of the extension supabase_vault, and the one that it has, 0.3.1, does not take the rows of the backup") {
 		t.Errorf("checks %s, %v", got, err)
 	}
 	if _, err := judged(t, b, newer.DB, newer.DB.URL("postgres"), nil); err == nil {
@@ -50,7 +50,7 @@ func TestVaultsOfOtherTimes(t *testing.T) {
 		t.Fatalf("forced: %v", err)
 	}
 	for _, name := range []string{"smtp", "stripe"} {
-		if strings.Count(said, "The vault secret "+name+" cannot be decrypted, as it could at the backup.") != 1 {
+		if strings.Count(said, "The vault secret "+name+" cannot be decrypted: the extension supabase_vault is at another version than at the backup.") != 1 {
 			t.Errorf("%s is not named in %s", name, said)
 		}
 	}

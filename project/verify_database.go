@@ -60,7 +60,9 @@ func (b *databaseBuild) differences(ctx context.Context, conn *pgx.Conn, got *fi
 		if d.list == "extensions" && d.field == "version" { // the check has said so
 			continue
 		}
-		if d.field == "decrypts" && (b.d.t.Foreign || keyComes) { // which is said of each, or looked at when the key is there
+		if d.field == "decrypts" && b.otherVault() {
+			d.gravity, d.sentence = data, fmt.Sprintf("The vault secret %s cannot be decrypted: the extension supabase_vault is at another version than at the backup.", d.name)
+		} else if d.field == "decrypts" && (b.d.t.Foreign || keyComes) { // which is said of each, or looked at when the key is there
 			continue
 		}
 		if slices.Contains(definitions, d.field) && d.gravity == notice {
@@ -80,6 +82,12 @@ func (b *databaseBuild) differences(ctx context.Context, conn *pgx.Conn, got *fi
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+// otherVault reports whether the vault was made at another version than that of the
+// backup, of which the check has told.
+func (b *databaseBuild) otherVault() bool {
+	return slices.ContainsFunc(b.extensions, func(e *extension) bool { return e.name == "supabase_vault" && e.made != e.version })
 }
 
 func contains(list any, value string) bool {
