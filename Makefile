@@ -76,7 +76,6 @@ deps: ## Install what the tests need and is not here yet
 .PHONY: ci
 ci: build tidied standalone lint test race ## What the machine checks
 	go vet work
-	$(MAKE) chaos CHAOS=1m
 
 # On a copy, so that a check never changes what is checked.
 .PHONY: tidied

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	chaosTime = flag.Duration("chaos", 20*time.Second, "how long TestChaos lasts")
+	chaosTime = flag.Duration("chaos", 0, "how long TestChaos lasts; 0 leaves it out")
 	chaosSeed = flag.Uint64("seed", 0, "seed of TestChaos; 0 takes one of the clock")
 )
 
@@ -50,6 +50,9 @@ type job struct {
 // and cancelled. Afterwards every acknowledged backup has one end, what completed is
 // there and whole, and nothing else is left.
 func TestChaos(t *testing.T) {
+	if *chaosTime == 0 {
+		t.Skip("make chaos runs it: it needs the machine for itself")
+	}
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

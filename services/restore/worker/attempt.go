@@ -142,7 +142,6 @@ func (at *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := at.project.Hooks.run(ctx, before, at.a); err != nil {
-		_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again
 		return misfit("The command restore.before failed, so nothing was changed: %v", err)
 	}
 	return at.stage(ctx, restore.Ready)
