@@ -40,11 +40,18 @@ func TestFullDisk(t *testing.T) {
 	failed := d.call("GET", "/backups?status=failed", "").body
 	_, rest, _ := strings.Cut(failed, `"id":"`)
 	id, _, _ := strings.Cut(rest, `"`)
+	// The request for a backup is refused before it is written. The deletion makes
+	// room, so it is tried: where the log's last page has room for its events it
+	// succeeds, and otherwise it says that the log is unavailable.
+	deleted := false
 	for _, c := range [][3]string{{"POST", "/backups", full}, {"DELETE", "/backups/" + id, ""}} {
 		begin := time.Now()
-		d.want(d.call(c[0], c[1], c[2]), 503, `"code":"unavailable"`)
+		a := d.call(c[0], c[1], c[2])
+		if deleted = c[0] == "DELETE" && a.status == 200; !deleted {
+			d.want(a, 503, `"code":"unavailable"`)
+		}
 		if took := time.Since(begin); took > 15*time.Second { // 5 s on a machine that does nothing else
-			t.Errorf("%s: 503 after %s", c[0], took)
+			t.Errorf("%s: answered after %s", c[0], took)
 		}
 	}
 	sh(t, dir, "rm fill; truncate -s 1M "+big)
@@ -55,6 +62,9 @@ func TestFullDisk(t *testing.T) {
 		}
 		return nil
 	})
+	if deleted {
+		d.want(d.call("GET", "/backups/"+id, ""), 404)
+	}
 }
 
 // TestTheRoomForARestore lets a sparse file come back on a disk that could not hold
