@@ -3,6 +3,8 @@ package worker_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/archive"
@@ -27,15 +30,20 @@ import (
 // bench is a worker on a log in memory, with a project of functions and
 // configuration and a backup of it that is fetched from memory.
 type bench struct {
-	t       *testing.T
-	log     *eventstest.Log
-	reads   *eventstest.Faulty // by which the worker reads the log
-	w       *worker.Worker
-	a       events.Aggregate
-	root    string // of the project
-	create  restore.Create
-	archive []byte
-	seen    func(events.Event) // is told what the worker has appended
+	t          *testing.T
+	log        *eventstest.Log
+	reads      *eventstest.Faulty // by which the worker reads the log
+	w          *worker.Worker
+	a          events.Aggregate
+	root       string // of the project
+	create     restore.Create
+	archive    []byte
+	backup     project.Project    // as it was backed up
+	recipients []age.Recipient    // for whom the archive is encrypted, if not empty
+	plainSize  int                // of the archive before encryption
+	size       int                // to which it is filled up, if not 0
+	older      bool               // the backup is of a version that did not keep the sum of the manifest
+	seen       func(events.Event) // is told what the worker has appended
 }
 
 // told is a log that tells what was appended.
@@ -71,8 +79,14 @@ func newBench(t *testing.T, change ...func(*worker.Config)) *bench {
 // newBenchWith lets more be backed up.
 func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.Config)) *bench {
 	t.Helper()
-	root := t.TempDir()
-	b := &bench{t: t, log: &eventstest.Log{}, root: root, a: events.RestoreAggregate("p", restore.NewID())}
+	return newBenchOf(&bench{t: t}, more, change...)
+}
+
+// newBenchOf makes a bench whose settings are chosen.
+func newBenchOf(b *bench, more func(root string), change ...func(*worker.Config)) *bench {
+	t, root := b.t, b.t.TempDir()
+	t.Helper()
+	b.log, b.root, b.a = &eventstest.Log{}, root, events.RestoreAggregate("p", restore.NewID())
 	b.reads = eventstest.NewFaulty(b.log)
 	b.write("functions/main/index.ts", "backed up")
 	b.write("config/.env", "A=backed up")
@@ -82,7 +96,8 @@ func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.C
 		&project.ConfigPart{Root: filepath.Join(root, "config"), Include: []string{".env*"}},
 	}}
 	backupID := backup.NewID()
-	completed := b.pack(backupID, p)
+	b.backup = p
+	completed := b.pack(backupID)
 	for i, e := range []events.Event{
 		events.BackupRequested{Pool: "default", Type: backup.Full, Destination: "local"}, events.BackupStarted{Attempt: 1, Worker: "w"}, completed,
 	} {
@@ -95,7 +110,8 @@ func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.C
 	c := worker.Config{
 		Pool: "default", Name: "w", Projects: []worker.Project{{ID: "p", Resolve: project.Fixed(p)}}, Dir: t.TempDir(), KeepOld: time.Hour, Logger: zap.NewNop(),
 		Fetch: func(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
-			return b.archive[q.Offset : q.Offset+q.Length], nil
+			n := int64(len(b.archive))
+			return b.archive[min(q.Offset, n):min(q.Offset+q.Length, n)], nil
 		},
 		Send: func(context.Context, events.Command, events.Cause) error {
 			return errors.New("no safety backup was asked for")
@@ -120,14 +136,14 @@ func (b *bench) write(name, content string) {
 }
 
 // pack makes the archive of a backup.
-func (b *bench) pack(id string, p project.Project) events.BackupCompleted {
+func (b *bench) pack(id string) events.BackupCompleted {
 	b.t.Helper()
 	var out bytes.Buffer
 	w, err := archive.NewWriter(&out, archive.Header{ID: id, Project: "p", Type: backup.Full, CreatedAt: time.Now()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, part := range p.Parts {
+	for _, part := range b.backup.Parts {
 		if err := w.Begin(part.Name()); err != nil {
 			b.t.Fatal(err)
 		}
@@ -139,12 +155,51 @@ func (b *bench) pack(id string, p project.Project) events.BackupCompleted {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.archive = out.Bytes()
-	done := events.BackupCompleted{Attempt: 1, Pool: "default", Key: "k", Size: int64(out.Len())}
+	b.plainSize = out.Len()
+	b.archive = b.encrypt(b.fill(out.Bytes()))
+	sum := sha256.Sum256(b.archive)
+	done := events.BackupCompleted{
+		Attempt: 1, Pool: "default", Key: "k", Size: int64(len(b.archive)), SHA256: hex.EncodeToString(sum[:]), ManifestSHA256: m.SHA256, Encrypted: len(b.recipients) > 0,
+	}
+	if b.older {
+		done.ManifestSHA256 = ""
+	}
 	for _, x := range m.Parts {
 		done.Parts = append(done.Parts, events.Part{Name: x.Name, Bytes: x.Bytes, Entries: x.Entries})
 	}
 	return done
+}
+
+// fill makes an archive as large as the first one, so that its end is where the log
+// says that it is.
+func (b *bench) fill(plain []byte) []byte {
+	b.t.Helper()
+	const trailer = 34
+	if b.size == 0 {
+		return plain
+	}
+	if len(plain) > b.size {
+		b.t.Fatalf("the forged archive has %d bytes, more than %d", len(plain), b.size)
+	}
+	end := len(plain) - trailer
+	return slices.Concat(plain[:end], make([]byte, b.size-len(plain)), plain[end:])
+}
+
+func (b *bench) encrypt(plain []byte) []byte {
+	b.t.Helper()
+	if len(b.recipients) == 0 {
+		return plain
+	}
+	var out bytes.Buffer
+	to, err := age.Encrypt(&out, b.recipients...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_, err = to.Write(plain)
+	if err := errors.Join(err, to.Close()); err != nil {
+		b.t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // request asks for the restore and returns the event that starts it.
