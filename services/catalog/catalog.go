@@ -50,6 +50,7 @@ type Backup struct {
 	Parts        []events.Part    `json:"parts,omitempty"`
 	Warnings     []events.Warning `json:"warnings,omitempty"` // not in lists
 	Held         bool             `json:"held,omitempty"`
+	Unverified   bool             `json:"unverified,omitempty"` // the checksum was read from a sidecar, and nobody has looked at the whole archive since
 	Verification *Verification    `json:"verification,omitempty"`
 	Restores     []Restore        `json:"restores,omitempty"` // oldest first, without dry runs; not in lists
 	Broken       events.Revision  `json:"broken,omitempty"`   // the newest of its events that cannot be decoded

@@ -72,6 +72,7 @@ type extras struct {
 	Origin       string            `json:"origin"`
 	Held         bool              `json:"held"`
 	Verification *verificationView `json:"verification,omitempty"`
+	Verified     *bool             `json:"verified,omitempty"` // false of an adopted backup until its archive was looked at; of completed backups only
 	Revision     events.Revision   `json:"revision"`
 	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
 	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
@@ -105,6 +106,8 @@ func view(b catalog.Backup) backupView {
 	}
 	if b.SHA256 != "" {
 		v.Checksum = "sha256:" + b.SHA256
+		verified := !b.Unverified && (b.Verification == nil || b.Verification.OK)
+		v.Verified = &verified
 	}
 	if x := b.Verification; x != nil {
 		v.Verification = &verificationView{"failed", second(x.At), x.Message}

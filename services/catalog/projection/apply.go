@@ -114,7 +114,7 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 	if e, ok := env.Event.(events.BackupAdopted); ok {
 		b := &catalog.Backup{
 			ID: env.Aggregate.ID, Project: env.Aggregate.Project, Type: e.Type, Status: catalog.Completed, Destination: e.Destination,
-			Origin: backup.OriginAdopted, Created: e.CreatedAt, Ended: e.EndedAt, Revision: env.Revision,
+			Origin: backup.OriginAdopted, Unverified: true, Created: e.CreatedAt, Ended: e.EndedAt, Revision: env.Revision,
 		}
 		complete(b, e.Completed)
 		return b
@@ -138,7 +138,7 @@ func fold(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 	case events.BackupCancelled:
 		b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, notBefore(env.Time, b.Created), "Cancelled", "cancelled"
 	case events.BackupVerified:
-		b.Verification = &catalog.Verification{OK: e.OK, At: env.Time, Message: e.Message}
+		b.Verification, b.Unverified = &catalog.Verification{OK: e.OK, At: env.Time, Message: e.Message}, b.Unverified && !e.Whole()
 	case events.BackupHeld:
 		b.Held = true
 	case events.BackupReleased:
