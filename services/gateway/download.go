@@ -224,9 +224,9 @@ type chunks struct {
 	cur      []byte
 	conn     net.Conn
 	stall    time.Duration // a client that takes nothing for so long is cut off; a slow one is kept
-	left     int64     // bytes that no piece has brought yet
-	sum      hash.Hash // of what came so far; nil when only a part is asked for
-	want     string    // what the log says that sum is in the end
+	left     int64         // bytes that no piece has brought yet
+	sum      hash.Hash     // of what came so far; nil when only a part is asked for
+	want     string        // what the log says that sum is in the end
 	end      func()
 	broke    func(error) // is told why the rest does not come
 }
