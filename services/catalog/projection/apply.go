@@ -79,6 +79,9 @@ func applyBackup(ctx context.Context, tx *sql.Tx, env events.Envelope) (complete
 	if err != nil {
 		return nil, err
 	}
+	if before != nil && before.Project != env.Aggregate.Project {
+		return nil, foreign(ctx, tx, env.Revision)
+	}
 	after := fold(before, env)
 	if before == nil && after == nil {
 		return nil, nil //nolint:nilnil // rejected, or of a later version

@@ -13,22 +13,33 @@ import (
 // setAside notes an event that cannot be decoded, and which backup or restore it
 // belongs to. Everything else goes on.
 func setAside(ctx context.Context, tx *sql.Tx, env events.Envelope) error {
-	if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO broken VALUES (?)", int64(env.Revision)); err != nil {
+	if err := foreign(ctx, tx, env.Revision); err != nil {
 		return err
 	}
 	switch env.Aggregate.Kind {
 	case events.KindBackup:
 		before, err := load(ctx, tx, env.Aggregate.ID)
-		if err != nil || before == nil {
+		if err != nil || before == nil || before.Project != env.Aggregate.Project {
 			return err
 		}
 		after := *before
 		after.Broken, after.Revision = env.Revision, env.Revision
 		return store(ctx, tx, env.Aggregate.ID, before, &after)
 	case events.KindRestore:
-		return changeRestore(ctx, tx, env.Aggregate.ID, func(r *catalog.Restore) { r.Broken, r.Revision = env.Revision, env.Revision })
+		return changeRestore(ctx, tx, env.Aggregate.ID, func(r *catalog.Restore) {
+			if r.Project == env.Aggregate.Project {
+				r.Broken, r.Revision = env.Revision, env.Revision
+			}
+		})
 	}
 	return nil
+}
+
+// foreign notes an event that changes nothing: one that cannot be decoded, or one of
+// another project about the id of a backup or restore that is not its own.
+func foreign(ctx context.Context, tx *sql.Tx, r events.Revision) error {
+	_, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO broken VALUES (?)", int64(r))
+	return err
 }
 
 // changeRestore changes the row of a restore, if there is one.

@@ -24,6 +24,9 @@ func applyRestore(ctx context.Context, tx *sql.Tx, env events.Envelope) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
+	if before != nil && before.Project != env.Aggregate.Project {
+		return foreign(ctx, tx, env.Revision)
+	}
 	after := foldRestore(before, env)
 	if after == nil {
 		return nil // rejected, or of a later version

@@ -2,6 +2,7 @@ package projection_test
 
 import (
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -10,6 +11,50 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
+
+// TestNoProjectChangesTheRowsOfAnother by events about ids that are not its own.
+func TestNoProjectChangesTheRowsOfAnother(t *testing.T) {
+	log := &eventstest.Log{Name: "one"}
+	p, stop := run(t, filepath.Join(t.TempDir(), "c.db"), log)
+	defer stop()
+	record(t, log, "p", "backup-x", request("local", "full"), started, completed)
+	a := events.RestoreAggregate("p", "restore-x")
+	rev := events.Revision(0)
+	req := events.RestoreRequested{Pool: "default", Backup: "backup-x", BackupProject: "p", Parts: []string{"config"}}
+	for _, e := range []events.Event{req, events.RestoreStarted{Attempt: 1}} {
+		env, err := log.Append(t.Context(), a, rev, e, events.Cause{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rev = env.Revision
+	}
+	want, err := p.Get(t.Context(), catalog.Get{ID: "backup-x", Min: rev})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attacks := 0
+	for _, e := range []events.Event{
+		events.BackupAdopted{Pool: "evil", Type: "full", Destination: "local", CreatedAt: time.Now(), EndedAt: time.Now(), Completed: events.BackupCompleted{Key: "p/x"}},
+		request("local", "full"), started, completed, events.BackupHeld{}, events.BackupVerified{Message: "damaged"}, events.BackupDeleted{},
+		events.Broken{Type: "backup.completed.v1"}, req, events.RestoreCompleted{Attempt: 1},
+	} {
+		a := events.BackupAggregate("thief", "backup-x")
+		switch e.(type) {
+		case events.RestoreRequested, events.RestoreCompleted:
+			a = events.RestoreAggregate("thief", "restore-x")
+		}
+		rev = log.Put(events.Envelope{ID: "forged", Aggregate: a, Time: time.Now(), Event: e}).Revision
+		attacks++
+	}
+	got, err := p.Get(t.Context(), catalog.Get{ID: "backup-x", Min: rev})
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+	}
+	m, err := p.Figures(t.Context(), catalog.Figures{})
+	if err != nil || m.Broken != int64(attacks) {
+		t.Errorf("%d events are counted as set aside, %v; want %d", m.Broken, err, attacks)
+	}
+}
 
 func TestARestoresLife(t *testing.T) {
 	log := &eventstest.Log{Name: "one"}

@@ -56,6 +56,9 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Parts) == 0 || len(b.Completed.Parts) == 0 { // nothing would come back, and that would be called a success
+		return fault.Errorf(fault.Conflict, "The event log names no parts of this backup, so its entry is damaged and nothing can be restored from it")
+	}
 	found := p.Resolve(ctx)
 	for _, name := range c.Parts {
 		if !slices.ContainsFunc(b.Completed.Parts, func(x events.Part) bool { return x.Name == name }) {
