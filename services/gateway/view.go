@@ -40,7 +40,9 @@ type backupView struct {
 	CompletedAt *second        `json:"completedAt,omitempty"`
 	Duration    *int64         `json:"duration,omitempty"`
 	extras
-	RestoreHistory *[]restoreRow `json:"restoreHistory,omitempty"` // of GET only
+	RestoreHistory       *[]restoreRow `json:"restoreHistory,omitempty"`       // a page of it; of GET only
+	RestoreHistoryTotal  *int64        `json:"restoreHistoryTotal,omitempty"`  // on all pages
+	RestoreHistoryCursor string        `json:"restoreHistoryCursor,omitempty"` // of the page with older ones
 }
 
 // createdView is a backup as POST shows it.

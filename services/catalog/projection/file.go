@@ -14,7 +14,7 @@ import (
 
 // version is that of the schema and of the meaning of its columns. Another one
 // means that the file is built anew.
-const version = "4"
+const version = "5"
 
 const schema = `
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
@@ -24,8 +24,8 @@ CREATE TABLE backups (
 CREATE UNIQUE INDEX by_id ON backups (id);
 CREATE TABLE counts (project TEXT, status TEXT, type TEXT, destination TEXT, count INTEGER NOT NULL, size INTEGER NOT NULL,
   PRIMARY KEY (project, status, type, destination));
-CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, doc TEXT NOT NULL);
-CREATE INDEX of_backup ON restores (backup);
+CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, project TEXT NOT NULL, status TEXT NOT NULL, dry INTEGER NOT NULL, created INTEGER NOT NULL, doc TEXT NOT NULL);
+CREATE INDEX of_backup ON restores (backup, dry, status, created, id);
 CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
 CREATE TABLE damaged (project TEXT PRIMARY KEY, count INTEGER NOT NULL);

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -33,30 +34,48 @@ func (w *where) String() string {
 
 // columns returns the condition for what both backups and counts have.
 func columns(f catalog.Filter) where {
-	var w where
+	w := only(f.Only)
 	for _, c := range []struct{ name, value string }{{"project", f.Project}, {"status", string(f.Status)}, {"destination", f.Destination}, {"type", f.Type}} {
 		if c.value != "" {
 			w.add(c.name+" = ?", c.value)
 		}
 	}
-	if f.Only != nil {
-		only := []any{""} // no project has an empty id
-		for _, p := range f.Only {
-			only = append(only, p)
+	return w
+}
+
+// only returns the condition that something belongs to one of some projects; nil are
+// all.
+func only(projects []string) (w where) {
+	if projects != nil {
+		all := []any{""} // no project has an empty id
+		for _, p := range projects {
+			all = append(all, p)
 		}
-		w.add("project IN (?"+strings.Repeat(", ?", len(f.Only))+")", only...)
+		w.add("project IN (?"+strings.Repeat(", ?", len(projects))+")", all...)
 	}
 	return w
+}
+
+// nanos is a time as rows have it. What lies outside of the times that can be is before
+// or after all of them.
+func nanos(t time.Time) int64 {
+	switch y := t.UTC().Year(); {
+	case y < 1700:
+		return math.MinInt64
+	case y > 2250:
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 // conditions adds what only backups have.
 func conditions(f catalog.Filter) where {
 	w := columns(f)
 	if !f.CreatedAfter.IsZero() {
-		w.add("created > ?", f.CreatedAfter.UnixNano())
+		w.add("created > ?", nanos(f.CreatedAfter))
 	}
 	if !f.CreatedBefore.IsZero() {
-		w.add("created < ?", f.CreatedBefore.UnixNano())
+		w.add("created < ?", nanos(f.CreatedBefore))
 	}
 	return w
 }
@@ -98,7 +117,7 @@ func (p *Projection) List(ctx context.Context, q catalog.List) (catalog.Page, er
 func rows(ctx context.Context, tx *sql.Tx, q catalog.List) ([]catalog.Backup, error) {
 	w := conditions(q.Filter)
 	if q.After != nil {
-		w.add("(created, b.id) < (?, ?)", q.After.Created.UnixNano(), q.After.ID)
+		w.add("(created, b.id) < (?, ?)", nanos(q.After.Created), q.After.ID)
 	}
 	rs, err := tx.QueryContext(ctx, "SELECT b.doc, coalesce(p.doc ->> 'name', '') FROM backups b LEFT JOIN projects p ON p.id = b.project"+w.String()+
 		" ORDER BY created DESC, b.id DESC LIMIT ? OFFSET ?", append(w.args, q.Limit+1, q.Offset)...)
@@ -171,7 +190,10 @@ func (p *Projection) Get(ctx context.Context, q catalog.Get) (catalog.Backup, er
 		return b, fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
 	if err == nil {
-		b.Restores, err = restoresOf(ctx, db, q.ID)
+		b.Restoring, err = restoring(ctx, db, q.ID)
+	}
+	if err == nil && q.History != nil {
+		b.History, err = history(ctx, db, q.ID, *q.History)
 	}
 	return b, err
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
@@ -35,7 +34,8 @@ func applyRestore(ctx context.Context, tx *sql.Tx, env events.Envelope) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO restores VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc", after.ID, after.Backup, string(b))
+	_, err = tx.ExecContext(ctx, "INSERT INTO restores VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc",
+		after.ID, after.Backup, after.Project, after.Status, after.DryRun, after.Created.UnixNano(), string(b))
 	return err
 }
 
@@ -89,30 +89,6 @@ func (p *Projection) Restore(ctx context.Context, q catalog.GetRestore) (r catal
 		return r, err
 	}
 	return r, json.Unmarshal([]byte(doc), &r)
-}
-
-// restoresOf returns the restores of a backup, oldest first, without dry runs.
-func restoresOf(ctx context.Context, db *sql.DB, backup string) (out []catalog.Restore, err error) {
-	rs, err := db.QueryContext(ctx, "SELECT doc FROM restores WHERE backup = ?", backup)
-	if err != nil {
-		return nil, err
-	}
-	defer rs.Close() //nolint:errcheck // read only
-	for rs.Next() {
-		var doc string
-		if err := rs.Scan(&doc); err != nil {
-			return nil, err
-		}
-		var r catalog.Restore
-		if err := json.Unmarshal([]byte(doc), &r); err != nil {
-			return nil, err
-		}
-		if !r.DryRun {
-			out = append(out, r)
-		}
-	}
-	slices.SortFunc(out, func(a, b catalog.Restore) int { return a.Created.Compare(b.Created) })
-	return out, rs.Err()
 }
 
 // countRestores counts restores by project and status, without dry runs.
