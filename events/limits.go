@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,18 @@ const (
 	MaxEntries = 1 << 40 // of a part
 	MaxAttempt = 1000
 )
+
+// MaxText is how many bytes a message or the sentence of a check may have.
+const MaxText = 8 << 10
+
+// LimitText cuts a message to what an event may carry.
+func LimitText(s string) string {
+	if len(s) <= MaxText {
+		return s
+	}
+	const end = " … (the log of the worker says more)"
+	return strings.ToValidUTF8(s[:MaxText-len(end)], "") + end
+}
 
 // The times that can be: outside of them a time has no count of nanoseconds.
 const (

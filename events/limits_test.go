@@ -1,9 +1,13 @@
 package events_test
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
@@ -51,5 +55,26 @@ func TestNumbersThatCannotBeAreBroken(t *testing.T) {
 	}
 	if _, err := events.Unmarshal(env.Aggregate, 1, func(h string) string { return headers[h] }, data); !errors.Is(err, events.ErrBroken) {
 		t.Errorf("an event of the year 2262: %v", err)
+	}
+}
+
+func TestChecksAndMessagesFitIntoAnEvent(t *testing.T) {
+	var checks []events.RestoreCheck
+	for i := range 3000 {
+		checks = append(checks, events.RestoreCheck{Name: "c", OK: i != 2500, Sentence: strings.Repeat("ä", i*5)})
+	}
+	got := events.LimitChecks(checks)
+	raw, err := json.Marshal(got)
+	if err != nil || len(raw) > 128<<10 || len(got) < 20 || len(got) > events.MaxChecks {
+		t.Fatalf("%d checks of %d bytes, %v", len(got), len(raw), err)
+	}
+	if !slices.ContainsFunc(got, func(c events.RestoreCheck) bool { return !c.OK }) {
+		t.Error("the one that failed was left out")
+	}
+	if s := events.LimitText(strings.Repeat("ä", 10_000)); len(s) > events.MaxText || !utf8.ValidString(s) {
+		t.Errorf("a message of %d bytes", len(s))
+	}
+	if s := events.LimitText("short"); s != "short" {
+		t.Errorf("got %q", s)
 	}
 }

@@ -140,14 +140,14 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	if err := at.locate(ctx); err != nil {
 		return err
 	}
-	if err := at.project.Hooks.run(ctx, before, a); err != nil {
-		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a))
+	if err := at.project.Hooks.run(ctx, before, a, at.l); err != nil {
+		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a, at.l))
 	}
 	var err error
 	for _, p := range slices.Backward(at.parts()) {
 		err = errors.Join(err, at.undoPart(ctx, p, p.Kept(at.target(p.Name(), archive.Part{}, nil))))
 	}
-	return errors.Join(err, at.project.Hooks.run(ctx, after, a))
+	return errors.Join(err, at.project.Hooks.run(ctx, after, a, at.l))
 }
 
 // Drop removes what a completed restore has replaced, when its time has come. It

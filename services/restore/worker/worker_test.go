@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"filippo.io/age"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
@@ -375,12 +377,14 @@ func TestHooks(t *testing.T) {
 		warning string
 	}{
 		"both":         {worker.Hooks{Before: "echo before >> ran", After: "echo after >> ran"}, "before\nafter\n", "backed up", "", ""},
-		"before fails": {worker.Hooks{Before: "echo before >> ran; echo no such service; exit 3", After: "echo after >> ran"}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: exit status 3: no such service", ""},
-		"before hangs": {worker.Hooks{Before: "echo before >> ran; sleep 60", After: "echo after >> ran", Timeout: 300 * time.Millisecond}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: it took longer than 300ms", ""},
-		"after fails":  {worker.Hooks{Before: "true", After: "echo after >> ran; false"}, "after\n", "backed up", "", "start the project's services by hand"},
+		"before fails": {worker.Hooks{Before: "echo before >> ran; yes x | head -c 9999; echo; echo PASSWORD=hunter2; exit 3", After: "echo after >> ran"}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: exit status 3; what it said is in the log of holdfastd, at restore ", ""},
+		"before hangs": {worker.Hooks{Before: "echo before >> ran; sleep 60", After: "echo after >> ran", Timeout: 300 * time.Millisecond}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: it took longer than 300ms; what it said is in the log of holdfastd, at restore ", ""},
+		"after fails":  {worker.Hooks{Before: "true", After: "echo after >> ran; echo PASSWORD=hunter2; false"}, "after\n", "backed up", "", "start the project's services by hand"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			core, logged := observer.New(zap.InfoLevel)
 			b := newBench(t, func(cfg *worker.Config) {
+				cfg.Logger = zap.New(core)
 				c.hooks.Dir = t.TempDir()
 				if c.hooks.Timeout == 0 {
 					c.hooks.Timeout = time.Minute
@@ -395,7 +399,7 @@ func TestHooks(t *testing.T) {
 				t.Errorf("ran %q, %v", ran, err)
 			}
 			s := b.state()
-			if c.message != "" && (s.Failed == nil || s.Failed.Message != c.message || s.Failed.State != restore.Unchanged) {
+			if c.message != "" && (s.Failed == nil || s.Failed.Message != c.message+b.a.ID || s.Failed.State != restore.Unchanged) {
 				t.Errorf("failed: %+v", s.Failed)
 			}
 			if c.message == "" && (s.Completed == nil || (c.warning != "") != (len(s.Completed.Warnings) > 0)) {
@@ -404,7 +408,29 @@ func TestHooks(t *testing.T) {
 			if c.warning != "" && !strings.Contains(s.Completed.Warnings[0].Sentence, c.warning) {
 				t.Errorf("warnings %+v", s.Completed.Warnings)
 			}
+			b.secret("hunter2")
+			if strings.Contains(c.hooks.Before+c.hooks.After, "hunter2") {
+				entries := logged.FilterField(zap.Bool("command_output_cut", c.message != "")).All()
+				if len(entries) != 1 || !strings.HasSuffix(entries[0].ContextMap()["command_output"].(string), "PASSWORD=hunter2") {
+					t.Errorf("logged %+v", logged.All())
+				}
+			}
 		})
+	}
+}
+
+// secret says that a word stands in no event and in no list of warnings.
+func (b *bench) secret(word string) {
+	b.t.Helper()
+	for _, env := range b.log.All() {
+		raw, err := json.Marshal(env.Event)
+		if err != nil || strings.Contains(string(raw), word) {
+			b.t.Errorf("event %s: %s, %v", env.Event.EventType(), raw, err)
+		}
+	}
+	raw, err := os.ReadFile(b.w.WarningsFile(b.a.ID))
+	if err != nil || strings.Contains(string(raw), word) {
+		b.t.Errorf("the list of warnings: %s, %v", raw, err)
 	}
 }
 
