@@ -31,6 +31,8 @@ type attempt struct {
 	pulse   pulse
 	plan    events.RestorePlan
 
+	encrypted bool // the backup is; known once the archive is open
+
 	identity  project.Identity  // of the project's database; zero before the check
 	passwords *passwords        // of the services; nil if nothing is done about them
 	replace   map[string][]byte // see [project.Target]

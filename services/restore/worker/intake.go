@@ -71,6 +71,11 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if b.Completed.Encrypted && len(w.cfg.Identities) == 0 {
 		return fault.Errorf(fault.Invalid, "The backup is encrypted and this server has no key to read it: set encryption.identity_file")
 	}
+	if b.Completed.Encrypted && c.Safety {
+		if err := w.mayEncrypt(ctx, c.Project); err != nil {
+			return err
+		}
+	}
 	s, err := holders(ctx, w.log, c.Project)
 	if err != nil {
 		return err
@@ -86,6 +91,19 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 		if !other.Terminal() { // else it is about to leave the slot
 			return fault.Errorf(fault.Conflict, "Another restore of the project is running: %s", h.ID)
 		}
+	}
+	return nil
+}
+
+// mayEncrypt returns why the safety backup of a project cannot be encrypted, if it
+// cannot: what replaces an encrypted backup's project must not lie in the open.
+func (w *Worker) mayEncrypt(ctx context.Context, project string) error {
+	env, err := w.log.Last(ctx, events.ProjectAggregate(project))
+	if err != nil && !errors.Is(err, events.ErrNoEvent) {
+		return err
+	}
+	if p, ok := env.Event.(events.ProjectRegistered); !ok || !p.CanEncrypt {
+		return fault.Errorf(fault.Invalid, `The backup is encrypted, so the safety backup of what the restore replaces must be as well, but the project %s has no key to encrypt for: set encryption.recipients, or send "safetyBackup":false`, project)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ func (at *attempt) open(ctx context.Context) error {
 		return err
 	}
 	c := b.Completed
+	at.encrypted = c.Encrypted
 	src := newSource(c.Size, func(offset, n int64) (data []byte, err error) {
 		err = at.patiently(ctx, "the archive", func() error {
 			data, err = at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})

@@ -160,7 +160,7 @@ func refusal(checks []events.RestoreCheck) error {
 	return &refusedError{strings.Join(said, " ")}
 }
 
-// safety backs up what will be replaced.
+// safety backs up what will be replaced: encrypted if the backup that replaces it is.
 func (at *attempt) safety(ctx context.Context) error {
 	env, err := at.w.log.Last(ctx, events.ProjectAggregate(at.a.Project))
 	if err != nil {
@@ -172,7 +172,7 @@ func (at *attempt) safety(ctx context.Context) error {
 	}
 	c := backup.Create{
 		ID: restore.SafetyID(at.a.ID), Project: at.a.Project, Pool: registered.Pool, Type: backup.Full, Destination: registered.DefaultDestination,
-		Encrypt: registered.EncryptDefault, Origin: backup.OriginSafety, Under: at.a.ID, BodyHash: "safety",
+		Encrypt: registered.EncryptDefault || at.encrypted, Origin: backup.OriginSafety, Under: at.a.ID, BodyHash: "safety",
 	}
 	if parts := at.state.Request.Parts; len(parts) == 1 {
 		c.Type = parts[0]

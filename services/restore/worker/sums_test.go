@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"crypto/rand"
 	"strings"
 	"testing"
@@ -181,4 +182,77 @@ func TestAnAdoptedBackupIsNamedUnverified(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheSafetyBackupOfAnEncryptedBackupIsEncrypted or the request is refused and says
+// why.
+func TestTheSafetyBackupOfAnEncryptedBackupIsEncrypted(t *testing.T) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		backup, canEncrypt, byDefault, safety bool
+		want                                  bool // encrypted
+		refused                               bool
+	}{
+		"encrypted":                   {backup: true, canEncrypt: true, safety: true, want: true},
+		"plain":                       {canEncrypt: true, safety: true},
+		"plain, encrypted by default": {canEncrypt: true, byDefault: true, safety: true, want: true},
+		"no recipients":               {backup: true, safety: true, refused: true},
+		"no recipients, plain":        {safety: true},
+		"no safety backup":            {backup: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &bench{t: t}
+			if c.backup {
+				b.recipients = []age.Recipient{id.Recipient()}
+			}
+			var sent *backup.Create
+			b = newBenchOf(b, func(string) {}, func(w *worker.Config) {
+				w.Identities = []age.Identity{id}
+				w.Send = func(_ context.Context, cmd events.Command, _ events.Cause) error {
+					create := cmd.(backup.Create)
+					sent = &create
+					return b.complete(create)
+				}
+			})
+			registered := events.ProjectRegistered{Name: "P", Pool: "default", DefaultDestination: "local", CanEncrypt: c.canEncrypt, EncryptDefault: c.byDefault}
+			if _, err := b.log.Append(t.Context(), events.ProjectAggregate("p"), 0, registered, events.Cause{}); err != nil {
+				t.Fatal(err)
+			}
+			b.create.Safety = c.safety
+			env := b.request()
+			if r, ok := env.Event.(events.RestoreRejected); ok != c.refused || ok && !strings.Contains(r.Message, "set encryption.recipients, or send") {
+				t.Fatalf("refused: %v, %+v", ok, env.Event)
+			}
+			if c.refused {
+				return
+			}
+			if err := b.w.Handle(t.Context(), env); err != nil {
+				t.Fatal(err)
+			}
+			if s := b.state(); s.Completed == nil {
+				t.Errorf("failed %+v", s.Failed)
+			}
+			if (sent != nil) != c.safety || sent != nil && sent.Encrypt != c.want {
+				t.Errorf("safety backup %+v, want one: %v, encrypted: %v", sent, c.safety, c.want)
+			}
+		})
+	}
+}
+
+// complete does what the worker of the backups does.
+func (b *bench) complete(c backup.Create) error {
+	a, rev := c.CommandRoute().About, events.Revision(0)
+	for _, e := range []events.Event{
+		events.BackupRequested{Pool: c.Pool, Type: c.Type, Destination: c.Destination, Encrypt: c.Encrypt, Origin: c.Origin}, events.BackupStarted{Attempt: 1}, events.BackupCompleted{Attempt: 1, Key: "k2", Size: 1},
+	} {
+		env, err := b.log.Append(b.t.Context(), a, rev, e, events.Cause{})
+		if err != nil {
+			return err
+		}
+		rev = env.Revision
+	}
+	return nil
 }
