@@ -52,6 +52,8 @@ const (
 	maxXattrs    = 512 << 10 // names and values of an entry
 	maxWarnings  = 8 << 20   // of warnings.jsonl
 	trailerBytes = 34
+	maxBytes     = 1 << 50 // of a part's content: sums of parts do not overflow
+	maxEntries   = 1 << 40 // of a part
 )
 
 // Header is the first file of an archive. It says what the archive is.

@@ -88,6 +88,11 @@ func parseManifest(b []byte) (Manifest, error) {
 	if m.Parts == nil {
 		m.Parts = []Part{}
 	}
+	for _, p := range m.Parts {
+		if p.Bytes < 0 || p.Bytes > maxBytes || p.Entries < 0 || p.Entries > maxEntries || p.Zeros < 0 || p.Zeros > p.Bytes {
+			return m, fmt.Errorf("%w: a number of the part %s is outside of its limits", ErrCorrupt, p.Name)
+		}
+	}
 	m.SHA256 = hexSum(b)
 	return m, nil
 }

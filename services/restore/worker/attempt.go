@@ -90,13 +90,16 @@ func (at *attempt) do(ctx context.Context) (err error) {
 		at.l.Warn("restore.after failed", zap.Error(err))
 		at.warned.add(archive.Warning{Code: "after_failed", Sentence: "The command restore.after failed, so start the project's services by hand: " + err.Error()})
 	}
-	until := time.Now().Add(at.w.cfg.KeepOld).UTC().Truncate(time.Second)
+	until := time.Now().Add(min(at.w.cfg.KeepOld, maxKeep)).UTC().Truncate(time.Second)
 	if err := at.complete(ctx, events.RestoreCompleted{Warnings: at.warned.forEvent(), KeptUntil: &until}); err != nil {
 		return err
 	}
 	at.discard(ctx)
 	return nil
 }
+
+// maxKeep is for ever, as far as an event can say it.
+const maxKeep = 100 * 365 * 24 * time.Hour
 
 // prepare does everything that changes nothing.
 func (at *attempt) prepare(ctx context.Context) error {
