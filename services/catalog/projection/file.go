@@ -14,7 +14,7 @@ import (
 
 // version is that of the schema and of the meaning of its columns. Another one
 // means that the file is built anew.
-const version = "4"
+const version = "5"
 
 const schema = `
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
@@ -28,6 +28,7 @@ CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, doc TEXT NOT N
 CREATE INDEX of_backup ON restores (backup);
 CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
+CREATE TABLE restored (project TEXT, status TEXT, at INTEGER NOT NULL, PRIMARY KEY (project, status));
 CREATE TABLE damaged (project TEXT PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE broken (revision INTEGER PRIMARY KEY);
 CREATE TABLE skipped (type TEXT PRIMARY KEY);

@@ -70,7 +70,7 @@ func TestARestoresLife(t *testing.T) {
 		t.Fatalf("figures %+v, %v", m.Restores, err)
 	}
 	for i, ended := range []time.Time{b.Restores[0].Ended, b.Restores[1].Ended} {
-		if r := m.Restores[i]; r.Project != "q" || r.Count != 1 || !r.Ended.Equal(ended.Truncate(time.Second)) {
+		if r := m.Restores[i]; r.Project != "q" || r.Count != 1 || !r.Ended.Equal(ended) {
 			t.Errorf("figures %+v, want an end at %s", r, ended)
 		}
 	}
