@@ -27,6 +27,7 @@ import (
 	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
 	"github.com/holdfast-dev/holdfast/services/gateway"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
 const (
@@ -64,9 +65,12 @@ func start(t *testing.T) *server {
 	}
 	s.work = func(c backup.Create) error { s.complete(c); return nil }
 	p := projection.New(filepath.Join(t.TempDir(), "catalog.db"), s.log, zap.NewNop())
+	watched := monitor.New()
+	watched.Check(monitor.Check{Name: "catalog", Do: p.Ready})
+	watched.Started()
 	g, err := gateway.New(t.Context(), gateway.Config{
 		Listen: "127.0.0.1:0", MaxWait: time.Second, Stall: time.Second, Logger: zap.NewNop(),
-		Checks: []gateway.Check{{Name: "log", Do: func(context.Context) error { return nil }}, {Name: "catalog", Do: p.Ready}},
+		Monitor: watched, Metrics: true,
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
 			{Name: "r", Hash: gateway.HashKey(reader), Permissions: map[string]gateway.Level{"backups": gateway.Read}, Projects: []string{"*"}},

@@ -219,7 +219,7 @@ func (g *Gateway) undo(c *fiber.Ctx) error {
 		return err
 	}
 	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool, Known: r.Revision}
-	may := func(s restore.State) error { return restore.Undoable(s, time.Now()) }
+	may := restore.Undoable
 	state, err := perform(c, g, cmd, r.Revision, may, g.cfg.MaxWait, func(before, s restore.State) (bool, error) {
 		if s.NotUndone != nil && s.Revision > before.Revision {
 			return true, fault.Errorf(fault.RestoreFailed, "The restore could not be undone: %s", s.NotUndone.Message)

@@ -1,8 +1,6 @@
 package restore
 
 import (
-	"time"
-
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
@@ -115,7 +113,7 @@ func (s State) Mine(attempt int) error {
 }
 
 // Undoable returns nil when what was replaced can come back, and otherwise why not.
-func Undoable(s State, now time.Time) error {
+func Undoable(s State) error {
 	switch {
 	case !s.Exists():
 		return fault.Errorf(fault.NotFound, "Restore not found")
@@ -125,7 +123,7 @@ func Undoable(s State, now time.Time) error {
 		return fault.Errorf(fault.Conflict, "The restore has not completed, so there is nothing to undo")
 	case s.Undone:
 		return fault.Errorf(fault.Conflict, "The restore is undone already")
-	case !s.Keeps() || now.After(*s.Completed.KeptUntil):
+	case !s.Keeps():
 		return fault.Errorf(fault.Conflict, "What the restore has replaced is not kept any more; restore its safety backup instead")
 	}
 	return nil
@@ -133,11 +131,11 @@ func Undoable(s State, now time.Time) error {
 
 // RequestUndo decides on an [Undo]. When it is under way already it changes
 // nothing.
-func RequestUndo(s State, now time.Time) (events.Event, error) {
+func RequestUndo(s State) (events.Event, error) {
 	if s.Undoing {
 		return nil, events.ErrNoChange
 	}
-	if err := Undoable(s, now); err != nil {
+	if err := Undoable(s); err != nil {
 		return nil, err
 	}
 	return events.RestoreUndoRequested{}, nil
@@ -151,9 +149,10 @@ func EndUndo(s State, e events.Event) (events.Event, error) {
 	return e, nil
 }
 
-// Drop decides that what was replaced goes away, once its time has come.
-func Drop(s State, now time.Time) (events.Event, error) {
-	if !s.Keeps() || s.Undoing || now.Before(*s.Completed.KeptUntil) {
+// Drop decides that what was replaced goes away, from when on nothing can be undone. The
+// caller knows that its time has come.
+func Drop(s State) (events.Event, error) {
+	if !s.Keeps() || s.Undoing {
 		return nil, events.ErrNoChange
 	}
 	return events.RestoreOldDropped{}, nil

@@ -28,6 +28,7 @@ CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, project TEXT N
 CREATE INDEX of_backup ON restores (backup, dry, status, created, id);
 CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
+CREATE TABLE restored (project TEXT, status TEXT, at INTEGER NOT NULL, PRIMARY KEY (project, status));
 CREATE TABLE damaged (project TEXT PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE broken (revision INTEGER PRIMARY KEY);
 CREATE TABLE skipped (type TEXT PRIMARY KEY);

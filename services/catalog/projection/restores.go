@@ -35,7 +35,12 @@ func applyRestore(ctx context.Context, tx *sql.Tx, env events.Envelope) error {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO restores VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc",
-		after.ID, after.Backup, after.Project, after.Status, after.DryRun, after.Created.UnixNano(), string(b))
+		after.ID, after.Backup, after.Project, after.Status, after.DryRun, nanos(after.Created), string(b))
+	if err != nil || after.DryRun || before == nil || !before.Ended.IsZero() || after.Ended.IsZero() {
+		return err
+	}
+	// The newest end in the order of the log, whatever the clocks say.
+	_, err = tx.ExecContext(ctx, "INSERT INTO restored VALUES (?, ?, ?) ON CONFLICT (project, status) DO UPDATE SET at = excluded.at", after.Project, after.Status, nanos(after.Ended))
 	return err
 }
 
@@ -93,8 +98,8 @@ func (p *Projection) Restore(ctx context.Context, q catalog.GetRestore) (r catal
 
 // countRestores counts restores by project and status, without dry runs.
 func countRestores(ctx context.Context, db *sql.DB) ([]catalog.Restored, error) {
-	rs, err := db.QueryContext(ctx, `SELECT doc ->> 'project', doc ->> 'status', count(*), coalesce(max(unixepoch(doc ->> 'ended')), 0) FROM restores
- WHERE doc ->> 'dry_run' IS NULL GROUP BY 1, 2 ORDER BY 1, 2`)
+	rs, err := db.QueryContext(ctx, `SELECT doc ->> 'project', doc ->> 'status', count(*), coalesce((SELECT at FROM restored WHERE project = doc ->> 'project' AND status = doc ->> 'status'), 0)
+ FROM restores WHERE doc ->> 'dry_run' IS NULL GROUP BY 1, 2 ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +112,7 @@ func countRestores(ctx context.Context, db *sql.DB) ([]catalog.Restored, error) 
 			return nil, err
 		}
 		if ended > 0 {
-			r.Ended = time.Unix(ended, 0).UTC()
+			r.Ended = time.Unix(0, ended).UTC()
 		}
 		out = append(out, r)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -115,7 +114,7 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 	var seen restore.State
 	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s restore.State) (events.Event, error) {
 		seen = s
-		return restore.RequestUndo(s, time.Now())
+		return restore.RequestUndo(s)
 	})
 	switch code := fault.CodeOf(err); {
 	case code == fault.NotFound || code == fault.Conflict:
@@ -167,41 +166,3 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	}
 	return errors.Join(err, at.project.Hooks.run(ctx, after, a, at.l))
 }
-
-// Drop removes what a completed restore has replaced, when its time has come. It
-// implements [events.Handler] for completed restores.
-func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
-	a, cause := env.Aggregate, w.cause(env)
-	state, err := read(ctx, events.AtLeast(w.log, a, env.Revision), a)
-	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() {
-		return err
-	}
-	if left := time.Until(*state.Completed.KeptUntil); left > 0 {
-		return events.RetryAfter(errKept, min(left+time.Second, time.Hour))
-	}
-	if state.Undoing {
-		return events.RetryAfter(errKept, time.Minute)
-	}
-	p, ok := w.projects[a.Project]
-	if !ok {
-		return events.RetryAfter(errKept, time.Hour)
-	}
-	at := &attempt{w: w, a: a, state: state, project: p, l: w.cfg.Logger}
-	if err := at.locate(ctx); err != nil {
-		return err
-	}
-	for _, part := range at.parts() {
-		if err := part.Kept(at.target(part.Name(), archive.Part{}, nil)).Drop(ctx); err != nil {
-			w.cfg.Logger.Warn("what a restore replaced cannot be removed", logging.Restore(a.ID), zap.Error(err))
-			return events.RetryAfter(err, time.Hour)
-		}
-	}
-	at.forgetLocation()
-	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.Drop(s, time.Now()) })
-	if errors.Is(err, events.ErrNoChange) {
-		return nil
-	}
-	return err
-}
-
-var errKept = errors.New("what was replaced is kept for a while")
