@@ -53,7 +53,7 @@ func (g *Gateway) list(c *fiber.Ctx) error {
 	}
 	if page.More {
 		last := page.Backups[len(page.Backups)-1]
-		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID})
+		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID, First: last.First})
 	}
 	if s := page.Stats; s != nil {
 		out.Stats = &statsView{s.Count, s.Size, s.ByDestination}
