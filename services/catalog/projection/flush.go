@@ -43,6 +43,9 @@ const insertRows = 50
 // flushBackups writes the rows of backups and the totals that they are part of.
 func (c *changes) flushBackups(ctx context.Context) error {
 	t := newTotals(c.w)
+	if c.w.bulk != nil {
+		t = c.w.bulk.totals
+	}
 	var fresh []*catalog.Backup
 	for _, x := range c.backups.list {
 		if x.before == x.after {
@@ -55,9 +58,6 @@ func (c *changes) flushBackups(ctx context.Context) error {
 			if err := c.w.exec(ctx, "DELETE FROM backups WHERE n = ?", int64(x.before.First)); err != nil {
 				return err
 			}
-			if c.w.rebuilt != nil {
-				c.w.rebuilt.remove(x.id)
-			}
 		}
 		switch {
 		case x.after == nil:
@@ -69,6 +69,9 @@ func (c *changes) flushBackups(ctx context.Context) error {
 			fresh = append(fresh, x.after)
 		}
 		c.w.backups.put(x.id, x.after)
+		if c.w.bulk != nil {
+			c.w.bulk.moved(x.id, x.after)
+		}
 	}
 	for len(fresh) > 0 {
 		n := 1
@@ -79,6 +82,9 @@ func (c *changes) flushBackups(ctx context.Context) error {
 			return err
 		}
 		fresh = fresh[n:]
+	}
+	if c.w.bulk != nil {
+		return nil // it is written last
 	}
 	return t.flush(ctx)
 }
@@ -107,9 +113,6 @@ func (c *changes) insert(ctx context.Context, rows []*catalog.Backup) error {
 			return err
 		}
 		args = append(args, int64(b.First), b.ID, g.project, g.typ, g.status, g.destination, nanos(b.Created), b.Size, doc)
-		if c.w.rebuilt != nil {
-			c.w.rebuilt.set(b.ID, int64(b.First))
-		}
 	}
 	return c.w.exec(ctx, "INSERT INTO backups VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(rows)), ", "), args...)
 }

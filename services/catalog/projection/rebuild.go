@@ -83,27 +83,13 @@ func (p *Projection) fill(ctx context.Context, f *file, done events.Revision, st
 	if err != nil {
 		return 0, err
 	}
-	if w.rebuilt, err = newRowIndex(ctx, w); err == nil {
-		err = w.exec(ctx, "PRAGMA cache_size = -24000") // for the totals
-	}
-	if err == nil && done < state.Last {
+	if w.bulk, err = newBulk(ctx, w); err == nil && done < state.Last {
 		done, err = p.applyAll(ctx, w, done, state.Last)
 	}
 	if err == nil {
-		err = w.index(ctx)
+		err = w.bulk.finish(ctx, w)
 	}
 	return done, errors.Join(err, w.close())
-}
-
-// index makes the indexes that the file does not have yet.
-func (w *writer) index(ctx context.Context) error {
-	for _, query := range indexQueries() {
-		if _, err := w.conn.ExecContext(ctx, query); err != nil {
-			return err
-		}
-	}
-	w.rebuilt = nil
-	return nil
 }
 
 // applyAll applies events until target. They are read and decoded beside that.
@@ -131,8 +117,8 @@ func (p *Projection) applyAll(ctx context.Context, w *writer, done, target event
 	said := time.Now()
 	for batch := range batches {
 		err := w.apply(ctx, batch)
-		if err == nil && w.rebuilt != nil && len(w.rebuilt.rows) > maxRowIndex {
-			err = w.index(ctx) // too many for memory
+		if b := w.bulk; err == nil && b.rows != nil && len(b.rows.rows) > maxRowIndex {
+			err = b.index(ctx, w) // too many for memory
 		}
 		if err != nil {
 			cancel(err)

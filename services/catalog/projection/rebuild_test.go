@@ -44,7 +44,7 @@ func (h *halting) Follow(ctx context.Context, after events.Revision, f func([]ev
 }
 
 // begin runs a projection until stop is called.
-func begin(t *testing.T, path string, feed events.Feed) (p *projection.Projection, stop func()) {
+func begin(t testing.TB, path string, feed events.Feed) (p *projection.Projection, stop func()) {
 	t.Helper()
 	p = projection.New(path, feed, zap.NewNop())
 	ctx, cancel := context.WithCancel(context.Background())

@@ -62,33 +62,31 @@ func newTotals(w *writer) *totals {
 
 // move takes a backup out of the totals as it was, and adds it as it is.
 func (t *totals) move(ctx context.Context, before, after *catalog.Backup) error {
-	if before != nil {
-		if err := t.add(ctx, before, -1); err != nil {
+	for i, b := range []*catalog.Backup{before, after} {
+		if b == nil {
+			continue
+		}
+		g, err := groupOf(ctx, t.w, b)
+		if err != nil {
 			return err
 		}
-	}
-	if after != nil {
-		return t.add(ctx, after, 1)
+		sign := int64(2*i - 1) // -1, then 1
+		t.add(g, nanos(b.Created), sums{sign, sign * b.Size})
 	}
 	return nil
 }
 
-func (t *totals) add(ctx context.Context, b *catalog.Backup, sign int64) error {
-	g, err := groupOf(ctx, t.w, b)
-	if err != nil {
-		return err
-	}
-	s := t.groups[g]
-	t.groups[g] = sums{s.count + sign, s.size + sign*b.Size}
-	created := nanos(b.Created)
+// add adds what a backup of a group, created at a time, counts for.
+func (t *totals) add(g group, created int64, x sums) {
+	t.groups[g] = t.groups[g].plus(x)
 	all := g
 	all.project = 0
 	for _, p := range []period{{g, floor(created, month)}, {all, floor(created, day)}} {
-		s := t.periods[p]
-		t.periods[p] = sums{s.count + sign, s.size + sign*b.Size}
+		t.periods[p] = t.periods[p].plus(x)
 	}
-	return nil
 }
+
+func (s sums) plus(x sums) sums { return sums{s.count + x.count, s.size + x.size} }
 
 // any returns the groups that a group is part of: each of its four words as it is, or
 // any.
@@ -109,8 +107,7 @@ func (t *totals) flush(ctx context.Context) error {
 	every := map[group]sums{}
 	for g, s := range t.groups {
 		for _, x := range g.any() {
-			e := every[x]
-			every[x] = sums{e.count + s.count, e.size + s.size}
+			every[x] = every[x].plus(s)
 		}
 	}
 	for g, s := range every {

@@ -19,7 +19,7 @@ type writer struct {
 	words    map[string]int64
 	backups  recent[catalog.Backup]
 	restores recent[catalog.Restore]
-	rebuilt  *rowIndex // where the rows are of a file that has no indexes yet; nil if it has
+	bulk     *bulk // of a file that is being built; nil later
 }
 
 // newWriter returns a writer, which the caller must close.
@@ -130,10 +130,10 @@ func (w *writer) backup(ctx context.Context, id string) (*catalog.Backup, error)
 	if b, ok := w.backups.get(id); ok {
 		return b, nil
 	}
-	if w.rebuilt == nil {
+	if w.bulk == nil || w.bulk.rows == nil {
 		return load[catalog.Backup](ctx, w, "SELECT doc FROM backups WHERE id = ?", id)
 	}
-	n, ok := w.rebuilt.row(id)
+	n, ok := w.bulk.row(id)
 	if !ok {
 		return nil, nil //nolint:nilnil // a backup that is not there
 	}
