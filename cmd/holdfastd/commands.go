@@ -31,7 +31,11 @@ func configCommand(o *options) *cobra.Command {
 			if err := checkParts(cmd.Context(), cmd.OutOrStdout(), c, connect); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
+			text := "The configuration is good. It was read from " + c.File + "."
+			if c.File == "" {
+				text = "No configuration file was read: neither --config nor " + config.Variable + " names one. The defaults are good, and hold no project."
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 			return err
 		},
 	}
@@ -44,6 +48,15 @@ func configCommand(o *options) *cobra.Command {
 // connections. It writes what it finds to out.
 func checkParts(ctx context.Context, out io.Writer, c config.Config, try bool) error {
 	errs := []error{checkProjects(ctx, out, c, try)}
+	for _, k := range c.Keys {
+		if at, err := k.ExpiresAt(); err == nil && expired(at) {
+			_, err := fmt.Fprintf(out, "The key %s has expired and is refused.\n", k.Name)
+			errs = append(errs, err)
+		}
+	}
+	if c.HTTP.TLS.Cert != "" {
+		errs = append(errs, new(certificate).load(c))
+	}
 	_, err := identities(c)
 	errs = append(errs, err)
 	if try {

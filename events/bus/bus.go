@@ -39,7 +39,8 @@ type Bus struct {
 	replicas int
 	log      *zap.Logger
 	unstored atomic.Int64
-	away     atomic.Bool // the server is; the connection's own status cannot be asked while it is made again
+	storedAt atomic.Int64 // when the server last stored something, in nanoseconds since 1970
+	away     atomic.Bool  // the server is; the connection's own status cannot be asked while it is made again
 	damage   atomic.Pointer[events.DamageError]
 
 	unpublished atomic.Bool // other processes do not know the damage yet

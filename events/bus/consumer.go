@@ -60,6 +60,9 @@ func (n *subscription) openPatiently(ctx context.Context) error {
 			n.s.state(n.cfg.Durable, nil)
 			return nil
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		n.say(err)
 		n.s.state(n.cfg.Durable, err)
 		select {

@@ -122,7 +122,7 @@ func TestDeletedConsumers(t *testing.T) {
 	if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, "consumer "+requests.Name) }) {
 		t.Errorf("nothing names the consumer: %v", logs.All())
 	}
-	testenv.Eventually(t, time.Minute, func() error { return b.Ready(t.Context()) })
+	testenv.Eventually(t, time.Minute, func() error { return b.Subscribed(t.Context()) })
 }
 
 // TestServerAway hangs the server: what is asked is answered soon, and not with a
@@ -223,7 +223,7 @@ func TestRouterWaitsForItsStream(t *testing.T) {
 	}))
 	run(t, r)
 	testenv.Eventually(t, 30*time.Second, func() error {
-		if err := b.Ready(t.Context()); err == nil {
+		if err := b.Subscribed(t.Context()); err == nil {
 			return errors.New("ready without streams")
 		}
 		return nil

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,18 +19,20 @@ import (
 // source is an archive at its destination. It is read in chunks, some of them
 // ahead, and only where something is asked for.
 type source struct {
-	size     int64
-	fetch    func(offset, n int64) ([]byte, error)
-	plain    io.ReaderAt // the decrypted archive; the source itself if it is not encrypted
-	manifest archive.Manifest
-	prints   []byte // fingerprint.json, if the archive has a database
-	read     atomic.Int64
+	size      int64
+	fetch     func(offset, n int64) ([]byte, error)
+	plain     io.ReaderAt // the decrypted archive; the source itself if it is not encrypted
+	plainSize int64
+	manifest  archive.Manifest
+	prints    []byte // fingerprint.json, if the archive has a database
+	read      atomic.Int64
 
 	mu     sync.Mutex
 	chunks map[int64]*chunk
-	order  []int64 // of the chunks, oldest first
-	last   int64   // chunk that was asked for last
-	err    error   // first error of fetch
+	order  []int64             // of the chunks, oldest first
+	last   int64               // chunk that was asked for last
+	err    error               // first error of fetch
+	proved [][sha256.Size]byte // sums of the chunks that were proved; nil if the manifest vouches
 }
 
 type chunk struct {
@@ -98,6 +102,9 @@ func (s *source) start(i int64) *chunk {
 		if c.err == nil && int64(len(c.b)) != n {
 			c.err = &archiveError{fmt.Errorf("it ends early, after %d bytes", i*chunkSize+int64(len(c.b)))}
 		}
+		if c.err == nil && !s.holds(i, c.b) {
+			c.err = &archiveError{errSwapped}
+		}
 		if c.err != nil {
 			s.mu.Lock()
 			s.err = errors.Join(s.err, c.err)
@@ -105,6 +112,42 @@ func (s *source) start(i int64) *chunk {
 		}
 	}()
 	return c
+}
+
+// errChanged says that the destination holds something else than what was stored.
+var errChanged = errors.New("it is not the one that was stored: its checksum is another than the one in the event log; look who may write to the destination, and restore another backup")
+
+// errSwapped says that the object was replaced while it was read.
+var errSwapped = errors.New("it was changed at its destination while it was read")
+
+// prove reads the whole object and compares its SHA-256 with the one that the log
+// holds. Every chunk that is read later must be the one that was proved.
+func (s *source) prove(want string) error {
+	whole := sha256.New()
+	var sums [][sha256.Size]byte
+	for i := int64(0); i*chunkSize < s.size; i++ {
+		c := s.get(i)
+		<-c.done
+		if c.err != nil {
+			return c.err
+		}
+		_, _ = whole.Write(c.b) // has no errors
+		sums = append(sums, sha256.Sum256(c.b))
+	}
+	if want == "" || hex.EncodeToString(whole.Sum(nil)) != want {
+		return &archiveError{errChanged}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proved = sums
+	return nil
+}
+
+// holds reports whether a chunk is the one that was proved, if any was.
+func (s *source) holds(i int64, b []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proved == nil || s.proved[i] == sha256.Sum256(b)
 }
 
 // failure returns why the destination could not be read, if it could not.
