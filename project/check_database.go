@@ -46,7 +46,7 @@ func (d *databaseRestoration) checkVersion(a *admin) Check {
 
 func (d *databaseRestoration) checkTools(ctx context.Context, a *admin) (Check, error) {
 	c := Check{Name: "tools"}
-	for _, name := range []string{"pg_restore", "psql", "pg_dump"} {
+	for _, name := range []string{"pg_restore", "pg_dump"} {
 		if _, err := findTool(ctx, name, a.tools, a.major); err != nil {
 			var e *Error
 			if !errors.As(err, &e) {

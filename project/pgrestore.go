@@ -155,9 +155,6 @@ func exited(err error, codes ...int) bool {
 // server.
 var ofServer = regexp.MustCompile(`No space left on device|could not (?:extend|write to) file|out of (?:shared )?memory|server closed the connection|terminating connection|connection to server`)
 
-// psqlScriptError is how psql ends after an error in a script.
-const psqlScriptError = 3
-
 // readFailures reads what pg_restore says of its work. fatal is what ended it. When
 // entries fail at the same time in several workers, the message of one may be told of
 // another; which ones have failed is certain.
@@ -194,115 +191,66 @@ const emptyPath = "SELECT pg_catalog.set_config('search_path', '', false);"
 
 // retry restores one entry alone, as a whole or not at all, with a search_path
 // that finds what functions name without a schema.
-func (c client) retry(ctx context.Context, dump, scratch, id, path string, options []string) error {
+func (c client) retry(ctx context.Context, dump, scratch string, e tocEntry, path string, options []string) error {
+	conn, err := connect(ctx, c.url, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	s := session{conn}
+	if err := s.statements(ctx, []byte("BEGIN")); err != nil {
+		return scriptError(ctx, err)
+	}
+	var run error
+	err = c.script(ctx, dump, scratch, e, options, func(script io.Reader) error {
+		run = readScript(ctx, script, e, "SET search_path = "+path+";\nSET session_replication_role = replica;\n", s)
+		return run
+	})
+	if run == nil && err == nil {
+		run = s.statements(ctx, []byte("COMMIT"))
+	}
+	if run != nil {
+		return scriptError(ctx, run)
+	}
+	return err
+}
+
+// script lets take read the script that pg_restore writes of one entry. When take
+// fails, pg_restore is ended, and the error is that of take.
+func (c client) script(ctx context.Context, dump, scratch string, e tocEntry, options []string, take func(io.Reader) error) error {
 	list, err := os.CreateTemp(scratch, "entry")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(list.Name()) //nolint:errcheck // in the scratch folder, which is removed
-	_, err = fmt.Fprintf(list, "%s; 0 0\n", id)
+	_, err = fmt.Fprintf(list, "%s; 0 0\n", e.id)
 	if err := errors.Join(err, list.Close()); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	from, err := c.command(ctx, "pg_restore")
 	if err != nil {
 		return err
 	}
 	from.Args = slices.Concat([]string{from.Path, "--file=-", "--use-list=" + list.Name()}, options, []string{dump})
-	into, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null")
-	if err != nil {
-		return err
-	}
-	var said, stderr tail
-	from.Stderr, into.Stderr = &stderr, &said
+	var stderr tail
+	from.Stderr = &stderr
 	out, err := from.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	in, err := into.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := into.Start(); err != nil {
-		return err
-	}
 	if err := from.Start(); err != nil {
-		return errors.Join(err, in.Close(), into.Wait())
-	}
-	copyErr := withPath(in, out, path)
-	copyErr = errors.Join(copyErr, in.Close())
-	_, _ = io.Copy(io.Discard, out) // when psql has ended early
-	ferr, ierr := from.Wait(), into.Wait()
-	switch {
-	case ierr != nil && (!exited(ierr, psqlScriptError) || ofServer.MatchString(said.String())):
-		return lost(ierr, "An entry of the dump could not be restored: %s", firstError(said.String()))
-	case ierr != nil:
-		return errors.New(firstError(said.String()))
-	case ferr != nil:
-		return toolError("pg_restore", ferr, stderr.String())
-	}
-	return copyErr
-}
-
-// withPath copies a script and sets the search_path where it clears it.
-func withPath(to io.Writer, from io.Reader, path string) error {
-	r := bufio.NewReaderSize(from, 64<<10)
-	for {
-		line, err := r.ReadString('\n')
-		found := strings.TrimRight(line, "\n") == emptyPath
-		if found {
-			line = "SET search_path = " + path + ";\nSET session_replication_role = replica;\n"
-		}
-		if _, werr := io.WriteString(to, line); werr != nil {
-			return werr
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if found {
-			_, err := io.Copy(to, r)
-			return err
-		}
-	}
-}
-
-var (
-	psqlError = regexp.MustCompile(`(?m)^(?:psql:.*?)?(?:ERROR|FATAL):\s+(.*)$`)
-	psqlMore  = regexp.MustCompile(`(?m)^(?:DETAIL|HINT):\s+(.*)$`)
-)
-
-// firstError returns the first error that psql tells of, with its detail and its hint.
-func firstError(stderr string) string {
-	at := psqlError.FindStringSubmatchIndex(stderr)
-	if at == nil {
-		return cut(strings.TrimSpace(stderr), 400)
-	}
-	said, rest := stderr[at[2]:at[3]], stderr[at[3]:]
-	if next := psqlError.FindStringIndex(rest); next != nil {
-		rest = rest[:next[0]]
-	}
-	for _, more := range psqlMore.FindAllStringSubmatch(rest, -1) {
-		said = strings.TrimSuffix(said, ".") + ". " + more[1]
-	}
-	return said
-}
-
-// script lets psql run a script as one transaction.
-func (c client) script(ctx context.Context, script string) error {
-	cmd, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null", "--file=-")
-	if err != nil {
 		return err
 	}
-	var said tail
-	cmd.Stdin, cmd.Stderr = strings.NewReader(script), &said
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fail(fmt.Errorf("%w: %s", err, said.String()), "What had to wait for the name of the database could not be restored: %s", firstError(said.String()))
+	if err := take(out); err != nil {
+		cancel() // lets it end, since nobody reads any more
+		_ = from.Wait()
+		return err
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := from.Wait(); err != nil {
+		return toolError("pg_restore", err, stderr.String())
 	}
 	return nil
 }
@@ -322,7 +270,7 @@ func (c client) again(ctx context.Context, dump, scratch, path string, toc []toc
 				left = append(left, f)
 				continue
 			}
-			if err := c.retry(ctx, dump, scratch, f.id, path, options); err != nil {
+			if err := c.retry(ctx, dump, scratch, toc[place[f.id]], path, options); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
