@@ -69,7 +69,7 @@ func (b *databaseBuild) deferredNames() (names []string) {
 	}
 	for _, e := range b.toc {
 		if b.deferred[e.id] && e.schema != "-" && !bound[e.schema] && e.kind != "ACL" && e.kind != "COMMENT" {
-			names = append(names, e.schema+"."+words(e.rest, 1)[0])
+			names = append(names, e.schema+"."+e.tag)
 		}
 	}
 	return names

@@ -11,16 +11,20 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
 )
 
-// tocEntry is a line of the table of contents of a dump.
+// tocEntry is an entry of the table of contents of a dump.
 type tocEntry struct {
 	id     string
 	kind   string // such as TABLE DATA
-	desc   string // the whole line behind the numbers: kind, schema, name, owner
+	desc   string // for people: kind, schema, name, owner
 	schema string // "-" if it is in none
-	rest   string // name and owner; of a table's parts the table comes first
+	tag    string // its name; of a table's parts the table comes first
+	owner  string
 }
 
 // failure is an entry that pg_restore could not restore.
@@ -59,22 +63,61 @@ func parseTOC(line string) (tocEntry, bool) {
 			break
 		}
 	}
-	e.schema, e.rest, _ = strings.Cut(strings.TrimPrefix(e.desc[len(e.kind):], " "), " ")
+	var rest string
+	e.schema, rest, _ = strings.Cut(strings.TrimPrefix(e.desc[len(e.kind):], " "), " ")
+	i := strings.LastIndexByte(rest, ' ') // an owner with a space cannot be told from the name here, see exactly
+	e.tag, e.owner = rest[:max(i, 0)], rest[i+1:]
 	return e, true
+}
+
+// exactly gives entries what the dump itself says that they are.
+func exactly(toc []tocEntry, said []pgcustom.Entry) {
+	known := map[string]pgcustom.Entry{}
+	for _, x := range said {
+		known[strconv.Itoa(x.ID)] = x
+	}
+	for i := range toc {
+		e := &toc[i]
+		if x, ok := known[e.id]; ok {
+			e.kind, e.schema, e.tag, e.owner = x.Kind, x.Schema, x.Tag, x.Owner
+			if e.schema == "" {
+				e.schema = "-"
+			}
+		}
+	}
+}
+
+// partKinds are the kinds whose tag is the name of a relation or type and then that of
+// a part of it.
+var partKinds = []string{"CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "TRIGGER", "RULE", "POLICY", "DEFAULT"}
+
+// plain takes the quotes out of a name, and makes one spelling of the lists of the
+// types of arguments.
+func plain(name string) string {
+	return strings.NewReplacer(`"`, "", ", ", ",", "(*)", "()").Replace(name)
 }
 
 // belongsTo reports whether an entry is of a relation or function, by its name as
 // PostgreSQL quotes it, or of a part of it.
 func (e tocEntry) belongsTo(name string) bool {
-	for _, prefix := range []string{"", "TABLE ", "SEQUENCE ", "FUNCTION ", "COLUMN "} {
-		if rest, ok := strings.CutPrefix(e.rest, prefix); ok {
-			whole := strings.ReplaceAll(e.schema+"."+rest+" ", ", ", ",") // of the types of arguments
-			if plain := strings.ReplaceAll(name, `"`, ""); strings.HasPrefix(whole, plain+" ") || strings.HasPrefix(whole, plain+".") {
-				return true
-			}
+	want := plain(name)
+	if whole := plain(e.schema + "." + e.tag); whole == want || slices.Contains(partKinds, e.kind) && strings.HasPrefix(whole, want+" ") {
+		return true
+	}
+	for _, prefix := range []string{"TABLE ", "SEQUENCE ", "FUNCTION ", "COLUMN "} { // of privileges and comments
+		rest, ok := strings.CutPrefix(e.tag, prefix)
+		whole := plain(e.schema + "." + rest)
+		if ok && (whole == want || prefix == "COLUMN " && strings.HasPrefix(whole, want+".")) {
+			return true
 		}
 	}
 	return false
+}
+
+// isNamed reports whether an entry is of an object that lies in no schema, such as an
+// extension, or of its privileges or comment.
+func (e tocEntry) isNamed(kind, name string) bool {
+	return e.kind == kind && e.tag == name || e.tag == kind+" "+name
 }
 
 // contents lists a dump in the order in which it is restored.
