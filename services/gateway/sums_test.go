@@ -81,3 +81,23 @@ func TestVerifiedIsSaid(t *testing.T) {
 		s.want(s.call("GET", "/api/v1/backups/"+a.ID, ""), 200, step.want)
 	}
 }
+
+// TestABackupWithoutPartsIsDamaged and no restore that brings nothing back.
+func TestABackupWithoutPartsIsDamaged(t *testing.T) {
+	s := start(t)
+	a := events.BackupAggregate("p", backup.NewID())
+	s.append(a, events.BackupAdopted{
+		Pool: "default", Type: backup.Full, Destination: "local", CreatedAt: time.Now(), EndedAt: time.Now(),
+		Completed: events.BackupCompleted{Attempt: 1, Key: "k", Size: 1, SHA256: sumOf(nil)},
+	})
+	last, err := s.log.Last(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.catalog.Get(t.Context(), catalog.Get{ID: a.ID, Min: last.Revision}); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{"{}", `{"restoreTypes":["full"]}`, `{"dryRun":true}`} {
+		s.want(s.call("POST", "/api/v1/backups/"+a.ID+"/restore", body), 409, "names no parts of this backup")
+	}
+}

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -144,6 +145,47 @@ func TestForgedSidecarsAreLeftOut(t *testing.T) {
 				t.Errorf("the log has %d events", n)
 			}
 		})
+	}
+}
+
+// TestAForgedSidecarIsNoDamageOfTheLog since no adoption would end it.
+func TestAForgedSidecarIsNoDamageOfTheLog(t *testing.T) {
+	owner, good := adoptable(t)
+	for name, c := range map[string]struct {
+		change map[string]any
+		known  bool // under another project
+		want   bool
+	}{
+		"good":                {nil, false, true},
+		"parts null":          {map[string]any{"parts": nil}, false, false},
+		"another's id":        {nil, true, false},
+		"size that cannot be": {map[string]any{"size": int64(1 << 62)}, false, false},
+	} {
+		b := newBench(t, fine)
+		side := maps.Clone(good.side)
+		maps.Copy(side, c.change)
+		b.place(good.key, good.archive, side)
+		if c.known {
+			e := events.BackupRequested{Pool: "default", Type: backup.Config, Destination: "local"}
+			if _, err := b.log.Append(t.Context(), events.BackupAggregate("other", owner.a.ID), 0, e, events.Cause{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		found, looks := false, 0
+		err := b.w.Begin(ctx, b.log, worker.Damage{
+			Found: func(context.Context, *events.DamageError) (bool, error) { found = true; stop(); return false, nil },
+			Now: func() *events.DamageError {
+				if looks++; looks > 1 { // the first look comes before the destinations
+					stop()
+				}
+				return nil
+			},
+			Resolved: func(context.Context, *events.DamageError) error { return nil },
+		})
+		if stop(); err != nil || found != c.want {
+			t.Errorf("%s: found damage: %v, %v", name, found, err)
+		}
 	}
 }
 

@@ -39,8 +39,13 @@ func TestNoProjectChangesTheRowsOfAnother(t *testing.T) {
 	attacks := 0
 	for _, e := range []events.Event{
 		events.BackupAdopted{Pool: "evil", Type: "full", Destination: "local", CreatedAt: time.Now(), EndedAt: time.Now(), Completed: events.BackupCompleted{Key: "p/x"}},
-		request("local", "full"), started, completed, events.BackupHeld{}, events.BackupVerified{Message: "damaged"}, events.BackupDeleted{},
-		events.Broken{Type: "backup.completed.v1"}, req, events.RestoreCompleted{Attempt: 1},
+		request("local", "full"), started, completed,
+		events.BackupHeld{},
+		events.BackupVerified{Message: "damaged"},
+		events.BackupDeleted{},
+		events.Broken{Type: "backup.completed.v1"},
+		req,
+		events.RestoreCompleted{Attempt: 1},
 	} {
 		a := events.BackupAggregate("thief", "backup-x")
 		switch e.(type) {

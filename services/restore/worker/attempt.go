@@ -31,7 +31,8 @@ type attempt struct {
 	pulse   pulse
 	plan    events.RestorePlan
 
-	encrypted bool // the backup is; known once the archive is open
+	encrypted bool   // the backup is; known once the archive is open
+	sum       string // SHA-256 of its object, as the log has it; known then too
 
 	identity  project.Identity  // of the project's database; zero before the check
 	passwords *passwords        // of the services; nil if nothing is done about them
@@ -129,6 +130,9 @@ func (at *attempt) prepare(ctx context.Context) error {
 		if err := r.Build(ctx, from); err != nil {
 			return fmt.Errorf("%s: %w", name, at.source.explain(err))
 		}
+	}
+	if err := at.wholeSum(); err != nil {
+		return err
 	}
 	if err := at.stage(ctx, restore.Built); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"filippo.io/age"
 
@@ -38,7 +39,7 @@ func (at *attempt) open(ctx context.Context) error {
 		return err
 	}
 	c := b.Completed
-	at.encrypted = c.Encrypted
+	at.encrypted, at.sum = c.Encrypted, c.SHA256
 	src := newSource(c.Size, func(offset, n int64) (data []byte, err error) {
 		err = at.patiently(ctx, "the archive", func() error {
 			data, err = at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
@@ -48,6 +49,9 @@ func (at *attempt) open(ctx context.Context) error {
 	})
 	at.source = src
 	at.pulse.source.Store(src)
+	if err := src.ends(); err != nil {
+		return err
+	}
 	if c.ManifestSHA256 == "" { // an earlier version made the backup
 		if err := src.prove(c.SHA256); err != nil {
 			return src.explain(err)
@@ -67,6 +71,18 @@ func (at *attempt) open(ctx context.Context) error {
 		return src.explain(err)
 	}
 	return at.readDatabase()
+}
+
+// wholeSum compares the sum of the whole object, when all of its parts are restored: they
+// were read, so that next to nothing is left to read. A part alone is proved by the
+// manifest.
+func (at *attempt) wholeSum() error {
+	for _, p := range at.source.manifest.Parts {
+		if !slices.Contains(at.state.Request.Parts, p.Name) {
+			return nil
+		}
+	}
+	return at.source.compare(at.sum)
 }
 
 // Of a backup that was adopted and not verified since.

@@ -105,7 +105,11 @@ func (at *attempt) check(ctx context.Context) error {
 		return nil // Build reads everything
 	}
 	c := events.RestoreCheck{Name: "archive", OK: true}
-	if err := at.source.verify(at.state.Request.Parts); err != nil {
+	err = at.source.verify(at.state.Request.Parts)
+	if err == nil {
+		err = at.wholeSum()
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

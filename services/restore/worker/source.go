@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"sync"
@@ -28,6 +29,8 @@ type source struct {
 	read      atomic.Int64
 
 	mu     sync.Mutex
+	whole  hash.Hash // of the chunks before noted
+	noted  int64
 	chunks map[int64]*chunk
 	order  []int64             // of the chunks, oldest first
 	last   int64               // chunk that was asked for last
@@ -48,7 +51,7 @@ const (
 )
 
 func newSource(size int64, fetch func(offset, n int64) ([]byte, error)) *source {
-	return &source{size: size, fetch: fetch, chunks: map[int64]*chunk{}, last: -2}
+	return &source{size: size, fetch: fetch, whole: sha256.New(), chunks: map[int64]*chunk{}, last: -2}
 }
 
 // ReadAt implements io.ReaderAt.
@@ -64,6 +67,7 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 		if c.err != nil {
 			return n, c.err
 		}
+		s.note(at/chunkSize, c.b)
 		n += copy(p[n:], c.b[at%chunkSize:])
 	}
 	return n, nil
@@ -141,6 +145,48 @@ func (s *source) prove(want string) error {
 	defer s.mu.Unlock()
 	s.proved = sums
 	return nil
+}
+
+// note adds a chunk that was read to the sum of the whole, if it is the next one: parts
+// that are all read in the order of the archive need no reading of their own for that.
+func (s *source) note(i int64, b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i == s.noted {
+		_, _ = s.whole.Write(b) // has no errors
+		s.noted++
+	}
+}
+
+// compare reads what nobody has read of the object and compares the sum of the whole
+// with the one that the log holds.
+func (s *source) compare(want string) error {
+	s.mu.Lock()
+	next := s.noted
+	s.mu.Unlock()
+	if s.proved != nil {
+		return nil
+	}
+	for b := make([]byte, 1); next*chunkSize < s.size; next++ {
+		if _, err := s.ReadAt(b, next*chunkSize); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if hex.EncodeToString(s.whole.Sum(nil)) != want {
+		return &archiveError{errChanged}
+	}
+	return nil
+}
+
+// ends looks whether the object is as long as the log says.
+func (s *source) ends() error {
+	b, err := s.fetch(s.size-1, 2)
+	if err == nil && len(b) != 1 {
+		err = &archiveError{errChanged}
+	}
+	return err
 }
 
 // holds reports whether a chunk is the one that was proved, if any was.

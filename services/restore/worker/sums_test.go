@@ -256,3 +256,12 @@ func (b *bench) complete(c backup.Create) error {
 	}
 	return nil
 }
+
+// TestABackupWithoutPartsIsRefused as well when a command asks for it.
+func TestABackupWithoutPartsIsRefused(t *testing.T) {
+	b := newBench(t)
+	b.create.Parts = nil
+	if r, ok := b.request().Event.(events.RestoreRejected); !ok || !strings.Contains(r.Message, "names no parts of this backup") {
+		t.Errorf("got %+v", r)
+	}
+}
