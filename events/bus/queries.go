@@ -68,7 +68,7 @@ func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, qu
 			q.respond(r, func() (any, error) {
 				var query Q
 				if err := json.Unmarshal(r.Data(), &query); err != nil {
-					return nil, fault.Wrap(err, fault.Invalid, "the query cannot be decoded")
+					return nil, fault.Wrap(err, fault.Invalid, "The question cannot be decoded: the services are of different versions")
 				}
 				return h(ctx, query)
 			})
@@ -113,7 +113,10 @@ func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error 
 // unanswered says for people who has not answered.
 func unanswered(err error, subject string) error {
 	who := "catalog"
-	if rest, ok := strings.CutPrefix(subject, "archive."); ok {
+	if rest, ok := strings.CutPrefix(subject, "archive.any."); ok {
+		destination, _, _ := strings.Cut(rest, ".")
+		who = "worker with the destination " + destination
+	} else if rest, ok := strings.CutPrefix(subject, "archive."); ok {
 		pool, _, _ := strings.Cut(rest, ".")
 		who = "worker of the pool " + pool
 	} else if rest, ok := strings.CutPrefix(subject, "pool."); ok {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
@@ -29,7 +30,7 @@ type Adoption struct {
 func (w *Worker) Adopt(ctx context.Context, name string, projects []string) (all []Adoption, err error) {
 	store, ok := w.cfg.Destinations[name]
 	if !ok {
-		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %v", name, w.destinations())
+		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", name, strings.Join(w.destinations(), ", "))
 	}
 	for info, err := range store.List(ctx, "") {
 		if err != nil {
