@@ -70,7 +70,7 @@ type Config struct {
 	Bucket          string
 	Prefix          string // of all keys in the bucket, such as "backups/"
 	AccessKeyID     string
-	SecretAccessKey string
+	SecretAccessKey destination.Secret
 	CAFile          string // PEM file of who signed the endpoint's certificate; empty: the system's
 	Mark            string // is put on every object
 	Retry           retry.Policy
@@ -120,7 +120,7 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	core, err := minio.NewCore(host, &minio.Options{
-		Creds: credentials.NewStaticV4(c.AccessKeyID, c.SecretAccessKey, ""), Secure: secure, Region: c.Region, BucketLookup: lookup,
+		Creds: credentials.NewStaticV4(c.AccessKeyID, string(c.SecretAccessKey), ""), Secure: secure, Region: c.Region, BucketLookup: lookup,
 		Transport: transport, MaxRetries: 1, // retry.Policy does it
 	})
 	if err != nil {
