@@ -89,7 +89,7 @@ func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error 
 		case err == nil:
 			return nil
 		case known && api.ErrorCode == replicasNotSupported:
-			return fmt.Errorf("nats.replicas is %d, but the NATS server is not part of a cluster: set it to 1, or let nats.url name a cluster: %w", c.Replicas, err)
+			return notClustered(c.Replicas)
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 			err = fmt.Errorf("JetStream is not enabled on the NATS server; enable it there: %w", err)
 		}

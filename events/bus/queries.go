@@ -107,7 +107,7 @@ func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error 
 	if err != nil {
 		return unanswered(err, subject)
 	}
-	return open(m, answer)
+	return decodeAnswer(m, answer)
 }
 
 // unanswered says for people who has not answered.
@@ -131,8 +131,8 @@ func unanswered(err error, subject string) error {
 	return fault.Wrap(err, fault.Unavailable, "The %s does not answer in time; try again", who)
 }
 
-// open decodes an answer.
-func open(m *nats.Msg, answer any) error {
+// decodeAnswer decodes an answer, or returns the error that it is.
+func decodeAnswer(m *nats.Msg, answer any) error {
 	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
 		return fault.Errorf(fault.Code(code), "%s", m.Header.Get(micro.ErrorHeader))
 	}

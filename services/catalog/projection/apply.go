@@ -86,19 +86,22 @@ func applyBackup(ctx context.Context, tx *sql.Tx, env events.Envelope) (complete
 	if err := store(ctx, tx, env.Aggregate.ID, before, after); err != nil {
 		return nil, err
 	}
-	newest := "excluded.at" // in the order of the log, whatever the clocks say
-	switch env.Event.(type) {
+	newest, at := "excluded.at", env.Time // in the order of the log, whatever the clocks say
+	switch e := env.Event.(type) {
 	case events.BackupCompleted:
 		completed = after
-	case events.BackupAdopted: // how long it took is not known, and it ended at any time
+	case events.BackupAdopted: // how long it took is not known, and it ended at any time before
 		newest = "max(at, excluded.at)"
+		if e.EndedAt.Before(at) {
+			at = e.EndedAt
+		}
 	default:
 		return nil, nil //nolint:nilnil // not completed
 	}
 	if after == nil {
 		return nil, nil //nolint:nilnil // not there any more
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO success VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = "+newest, after.Project, after.Ended.UnixNano())
+	_, err = tx.ExecContext(ctx, "INSERT INTO success VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = "+newest, after.Project, at.UnixNano())
 	return completed, err
 }
 
