@@ -43,7 +43,7 @@ type daemon struct {
 // run runs the services of c until ctx ends. Each value of hangups reloads what can be
 // reloaded.
 func run(ctx context.Context, c config.Config, load func() (config.Config, error), hangups <-chan os.Signal, log *zap.Logger, stderr io.Writer) error {
-	d := &daemon{c: c, log: log, stderr: stderr, monitor: monitor.New(), reload: &reloader{load: load, log: log}}
+	d := &daemon{c: c, log: log, stderr: stderr, monitor: monitor.New(), reload: &reloader{load: load, log: log, now: c}}
 	if err := d.checkPort(ctx); err != nil {
 		return err
 	}
