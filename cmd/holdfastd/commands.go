@@ -9,12 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/services/backup"
-	"github.com/spf13/cobra"
 )
 
 func configCommand(o *options) *cobra.Command {

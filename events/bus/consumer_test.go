@@ -295,7 +295,7 @@ func TestOneLineWhileAway(t *testing.T) {
 	run(t, r)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go b.Watch(ctx) //nolint:errcheck // it ends without one
+	go b.Watch(ctx)
 	testenv.Eventually(t, time.Minute, func() error {
 		for _, verb := range []string{"create", "delete", "verify", "cancel"} {
 			c, err := bus.JetStream(b).Consumer(t.Context(), "HOLDFAST_COMMANDS", "backup-default-"+verb)

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
