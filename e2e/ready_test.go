@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -233,4 +234,45 @@ func TestAKeyIsShownOnlyByADaemonThatServes(t *testing.T) {
 	if left := objects(t, dir+"/data"); len(left) > 0 {
 		t.Errorf("a daemon that could not start has left %v", left)
 	}
+}
+
+// TestConfigCheckSaysEverythingAtOnce by line and key, and no value of them.
+func TestConfigCheckSaysEverythingAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "h.yaml", `data_dir: x
+min_free: h0riz0n
+backup: {ack_wait: h0riz0n, slots: h0riz0n}
+encryption:
+  recipients: [AGE-SECRET-KEY-H0RIZ0N, age1h0riz0n]
+projects:
+  - {id: p, database: {url: "postgres://u:h0riz0n@127.0.0.1:6543/x"}, config: {root: /x, include: [/h0riz0n]}}
+keys:
+  - {name: a, hash: h0riz0n}
+`)
+	out := fails(t, "config", "check", "--config", dir+"/h.yaml")
+	for _, want := range []string{
+		":2: min_free must be a size", ":3: backup.ack_wait must be a duration", ":3: backup.slots must be a whole number", ":5: encryption.recipients[0] is an identity",
+		":5: encryption.recipients[1] is not an age recipient", ":7: projects[0].database.url leads to port 6543", ":7: projects[0].config.include[0] is not relative", ":9: keys[0].hash must be",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if strings.Contains(strings.ToLower(out), "h0riz0n") {
+		t.Errorf("a value is in\n%s", out)
+	}
+	put(t, dir, "h.yaml", fmt.Sprintf("data_dir: %s/data\nprojects:\n  - {id: p, database: {url: 'postgres://u:p@127.0.0.1:1/x', tools: %s}}\n", dir, dir))
+	contains(t, fails(t, "config", "check", "--config", dir+"/h.yaml"), "project p: database.tools must be the folder of PostgreSQL's client tools, but there is no pg_dump in "+dir)
+	put(t, dir, "h.json", fmt.Sprintf(`{"data_dir": "%s/data", "keys": [{"name": "old", "hash": "sha256:%064d", "expires": "2001-01-01T00:00:00Z"}]}`, dir, 1))
+	text, err := exec.CommandContext(t.Context(), binary, "config", "check", "--config", dir+"/h.json").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	contains(t, string(text), "The key old has expired and is refused.", "The configuration is good. It was read from "+dir+"/h.json")
+	cmd := exec.CommandContext(t.Context(), binary, "config", "check")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if text, err = cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	contains(t, string(text), "No configuration file was read")
 }

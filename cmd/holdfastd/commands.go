@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/services/backup"
 )
@@ -62,14 +62,22 @@ func checkParts(ctx context.Context, out io.Writer, c config.Config, try bool) e
 	if try {
 		errs = append(errs, tryDestinations(ctx, out, c))
 		if c.NATS.URL != "" {
-			_, b, err := connect(ctx, c, zap.NewNop(), connectWait)
-			if err == nil {
-				b.Close()
-			}
-			errs = append(errs, err)
+			errs = append(errs, inspect(ctx, out, c))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// inspect looks at the NATS server without changing anything there.
+func inspect(ctx context.Context, out io.Writer, c config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	notes, err := bus.Inspect(ctx, busConfig(c))
+	for _, note := range notes {
+		_, werr := fmt.Fprintln(out, note)
+		err = errors.Join(err, werr)
+	}
+	return err
 }
 
 // tryTimeout is how long a destination may take for a trial.

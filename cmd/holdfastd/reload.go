@@ -21,15 +21,17 @@ type reloader struct {
 	log  *zap.Logger
 
 	mu    sync.Mutex
+	now   config.Config // what was read last
 	takes []func(config.Config) error
 }
 
 // add adds what takes over its part of a configuration, or leaves everything as it is
-// and returns why.
-func (r *reloader) add(take func(config.Config) error) {
+// and returns why. It is called at once, with what was read last.
+func (r *reloader) add(take func(config.Config) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.takes = append(r.takes, take)
+	return take(r.now)
 }
 
 // run reloads at each hangup until ctx ends.
@@ -55,6 +57,7 @@ func (r *reloader) reload() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.now = c
 	var errs []error
 	for _, take := range r.takes {
 		errs = append(errs, take(c))

@@ -43,7 +43,7 @@ type daemon struct {
 // run runs the services of c until ctx ends. Each value of hangups reloads what can be
 // reloaded.
 func run(ctx context.Context, c config.Config, load func() (config.Config, error), hangups <-chan os.Signal, log *zap.Logger, stderr io.Writer) error {
-	d := &daemon{c: c, log: log, stderr: stderr, monitor: monitor.New(), reload: &reloader{load: load, log: log}}
+	d := &daemon{c: c, log: log, stderr: stderr, monitor: monitor.New(), reload: &reloader{load: load, log: log, now: c}}
 	if err := d.checkPort(ctx); err != nil {
 		return err
 	}
@@ -176,14 +176,20 @@ func connect(ctx context.Context, c config.Config, log *zap.Logger, wait time.Du
 		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
-	b, err = bus.Connect(ctx, srv, bus.Config{
-		URL: string(c.NATS.URL), Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas,
-		Name: "holdfastd", Logger: log.With(logging.Service("bus")),
-	})
+	bc := busConfig(c)
+	bc.Logger = log.With(logging.Service("bus"))
+	b, err = bus.Connect(ctx, srv, bc)
 	if err != nil && srv != nil {
 		srv.Stop()
 	}
 	return srv, b, err
+}
+
+// busConfig returns how NATS is reached.
+func busConfig(c config.Config) bus.Config {
+	return bus.Config{
+		URL: string(c.NATS.URL), Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas, Name: "holdfastd",
+	}
 }
 
 // admit lets commands of this machine use the embedded server.

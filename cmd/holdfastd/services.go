@@ -70,10 +70,9 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 	b, gc := d.b, gateway.Config{Listen: d.c.HTTP.Listen, MaxWait: d.c.HTTP.MaxWait, Monitor: d.monitor, Metrics: d.c.HTTP.MetricsListen == "", Logger: log}
 	if d.c.HTTP.TLS.Cert != "" {
 		cert := &certificate{}
-		if err := cert.load(d.c); err != nil {
+		if err := d.reload.add(cert.load); err != nil {
 			return serve.Service{}, err
 		}
-		d.reload.add(cert.load)
 		gc.TLS = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
 	}
 	commands, err := b.Commands()
@@ -104,10 +103,9 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 		}
 		return err
 	}
-	if err := setKeys(d.c); err != nil { // after the port is open: a key is shown only to who can use it
+	if err := d.reload.add(setKeys); err != nil { // after the port is open: a key is shown only to who can use it
 		return serve.Service{}, err
 	}
-	d.reload.add(setKeys)
 	log.Info("listening", zap.String("address", g.Addr().String()))
 	return serve.Service{Name: config.Gateway, Run: func(ctx context.Context) error {
 		return serve.All(ctx, grace, serve.Service{Name: "tail", Run: tail.Run}, serve.Service{Name: "http", Run: g.Run})

@@ -29,7 +29,7 @@ import (
 // Config says which container.
 type Config struct {
 	AccountName string
-	AccountKey  string // base64
+	AccountKey  destination.Secret // base64
 	Container   string
 	Prefix      string // of all keys in the container, such as "backups/"
 	Endpoint    string // URL of the account; default: https://<account>.blob.core.windows.net
@@ -68,7 +68,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("endpoint %q is not a URL such as https://account.blob.core.windows.net", c.Endpoint)
 	}
-	cred, err := container.NewSharedKeyCredential(c.AccountName, c.AccountKey)
+	cred, err := container.NewSharedKeyCredential(c.AccountName, string(c.AccountKey))
 	if err != nil {
 		return nil, fmt.Errorf("account_key is not base64, as the portal shows it: %w", err)
 	}

@@ -71,7 +71,7 @@ type Config struct {
 	Bucket          string
 	Prefix          string // of all keys in the bucket, such as "backups/"
 	AccessKeyID     string // empty, with SecretAccessKey: those of the environment, of ~/.aws or of the machine
-	SecretAccessKey string
+	SecretAccessKey destination.Secret
 	CAFile          string // PEM file of who signed the endpoint's certificate; empty: the system's
 	Mark            string // is put on every object
 	Retry           retry.Policy
@@ -143,7 +143,7 @@ func Open(c Config) (*Store, error) {
 // environment, the shared files of AWS, and the role of the machine or container.
 func (c Config) credentials() *credentials.Credentials {
 	if c.AccessKeyID != "" || c.SecretAccessKey != "" {
-		return credentials.NewStaticV4(c.AccessKeyID, c.SecretAccessKey, "")
+		return credentials.NewStaticV4(c.AccessKeyID, string(c.SecretAccessKey), "")
 	}
 	return credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{}})
 }

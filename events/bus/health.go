@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -53,6 +54,23 @@ func (b *Bus) stored(err error) {
 // elected, or a consumer made again.
 const briefly = 3 * time.Second
 
+// awayError is events.ErrUnavailable in words for people.
+type awayError struct {
+	sentence string
+	err      error // may be nil
+}
+
+// Error implements error.
+func (e *awayError) Error() string { return e.sentence }
+
+// Unwrap returns ErrUnavailable and the cause.
+func (e *awayError) Unwrap() []error {
+	if e.err == nil {
+		return []error{events.ErrUnavailable}
+	}
+	return []error{events.ErrUnavailable, e.err}
+}
+
 // Health returns what keeps the log from being used, as far as this process knows
 // without asking, or nil.
 func (b *Bus) Health() error {
@@ -68,14 +86,14 @@ func (b *Bus) Health() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t, ok := b.troubles[troubleStore]; ok && time.Since(t.since) > briefly {
-		return fmt.Errorf("%w: %w", events.ErrUnavailable, t.err)
+		return &awayError{t.err.Error(), t.err}
 	}
 	return nil
 }
 
 func (b *Bus) connection() error {
 	if b.away.Load() {
-		return fmt.Errorf("%w: the NATS server is away", events.ErrUnavailable)
+		return &awayError{"the NATS server is away", nil}
 	}
 	return nil
 }
@@ -110,7 +128,7 @@ func (b *Bus) Readable(ctx context.Context) error {
 		_, err = b.Log().askLeader(ctx, []byte(`{"last_by_subj":"`+eventPrefix+`>"}`))
 	}
 	if err != nil && !errors.Is(err, events.ErrNoEvent) {
-		return fmt.Errorf("the event log cannot be read: %w", err)
+		return &awayError{"the event log cannot be read: " + strings.TrimPrefix(err.Error(), events.ErrUnavailable.Error()+": "), err}
 	}
 	return nil
 }

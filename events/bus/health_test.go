@@ -43,6 +43,6 @@ func TestReadiness(t *testing.T) {
 	bus.Provision(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go b.Watch(ctx) //nolint:errcheck // it ends without one
+	go b.Watch(ctx)
 	testenv.Eventually(t, time.Minute, all)
 }

@@ -289,3 +289,19 @@ func TestProjectsOfAKey(t *testing.T) {
 		t.Errorf("%v, %v", at, err)
 	}
 }
+
+// FuzzLoad reads files of any kind: it returns a configuration or an error.
+func FuzzLoad(f *testing.F) {
+	for _, text := range []string{whole, "a: &a {b: *a}\n", "- &x [*x]\n", `{"keys": [{"hash": null}]}`, "projects: [{storage: !!str none}]\n", "? a\n: b\n", "<<: {a: b}\n", "destinations: {local: }\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "holdfast.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := config.Load(path, checks); err == nil && c.DataDir == "" {
+			t.Errorf("no error and no data_dir: %q", text)
+		}
+	})
+}

@@ -24,7 +24,7 @@ func (f *file) decode(n ast.Node, v reflect.Value, path string) {
 	if n.Type() == ast.NullType {
 		return
 	}
-	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		f.decodeScalar(n, v, path)
 		return
 	}
@@ -131,7 +131,7 @@ func (f *file) decodeScalar(n ast.Node, v reflect.Value, path string) {
 		f.about(path, "must be one value, not a list or a mapping")
 		return
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		if err := u.UnmarshalText([]byte(text)); err != nil {
 			f.about(path, "%v", err)
 		}

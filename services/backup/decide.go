@@ -1,6 +1,8 @@
 package backup
 
 import (
+	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
@@ -51,7 +53,7 @@ func Start(s State, worker, token string) (events.Event, error) {
 	case s.Attempt >= MaxAttempts:
 		return events.BackupFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, Final: true,
-			Message: "The worker died in each of three attempts; its log and the log of the system say why",
+			Message: fmt.Sprintf("The worker died in each of %d attempts; its log and the log of the system say why", s.Attempt),
 		}, nil
 	}
 	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker, Token: token}, nil

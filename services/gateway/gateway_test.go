@@ -312,7 +312,7 @@ func TestWhatWorkersSayReachesTheClient(t *testing.T) {
 	}
 	s.want(s.call("POST", "/api/v1/backups", body), 503, "too little disk space")
 	s.work = func(backup.Create) error { panic("a secret") }
-	if a := s.want(s.call("POST", "/api/v1/backups", body), 500, "Internal error"); strings.Contains(a.body, "secret") {
+	if a := s.want(s.call("POST", "/api/v1/backups", body, "X-Request-Id", "the-request"), 500, "Internal error; the log of holdfastd says more under the request id the-request"); strings.Contains(a.body, "secret") {
 		t.Error("the text of a panic reached the client")
 	}
 	s.work = func(c backup.Create) error {

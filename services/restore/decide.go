@@ -1,6 +1,8 @@
 package restore
 
 import (
+	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
@@ -56,7 +58,7 @@ func Start(s State, worker string) (events.Event, error) {
 	case s.Attempt >= limit:
 		return events.RestoreFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, State: state, Final: true,
-			Message: "The worker died in each of its attempts; its log and the log of the system say why",
+			Message: fmt.Sprintf("The worker died in each of %d attempts; its log and the log of the system say why", s.Attempt),
 		}, nil
 	}
 	return events.RestoreStarted{Attempt: s.Attempt + 1, Worker: worker}, nil

@@ -33,7 +33,7 @@ type Adoption struct {
 func (w *Worker) Adopt(ctx context.Context, feed events.Feed, name string, projects []string) ([]Adoption, error) {
 	store, ok := w.cfg.Destinations[name]
 	if !ok {
-		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %v", name, w.destinations())
+		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", name, strings.Join(w.destinations(), ", "))
 	}
 	a := adopter{w: w, store: store, destination: name, claims: map[string][]string{}}
 	if err := a.list(ctx); err != nil {

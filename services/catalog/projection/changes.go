@@ -118,12 +118,13 @@ func (c *changes) foldBackup(ctx context.Context, env events.Envelope) error {
 	if x.after == nil {
 		return nil // rejected, deleted, or of a later version
 	}
-	b, now := x.after, nanos(x.after.Ended)
-	switch env.Event.(type) {
+	b := x.after
+	switch e := env.Event.(type) {
 	case events.BackupCompleted:
-		c.success[b.Project] = ended{now, true} // in the order of the log, whatever the clocks say
+		c.success[b.Project] = ended{nanos(env.Time), true} // in the order of the log, whatever the clocks say
 		c.observe(*b)
-	case events.BackupAdopted: // how long it took is not known, and it ended at any time
+	case events.BackupAdopted: // how long it took is not known, and it ended at any time before
+		now := min(nanos(env.Time), nanos(e.EndedAt))
 		last, ok := c.success[b.Project]
 		if !ok {
 			last.at = math.MinInt64
