@@ -47,6 +47,7 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 	if err != nil {
 		return serve.Service{}, err
 	}
+	r.AckWait = c.Backup.AckWait
 	r.HandleEvents(bus.EventSubscription{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
 	r.HandleEvents(bus.EventSubscription{Name: "restore-drop-" + c.Pool, Kind: events.KindRestore, Event: "completed", Slots: 1, AckWait: c.Backup.AckWait}, events.HandlerFunc(w.Drop))
 	err = errors.Join(

@@ -41,6 +41,7 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	if err != nil {
 		return serve.Service{}, err
 	}
+	r.AckWait = c.Backup.AckWait
 	r.HandleEvents(bus.EventSubscription{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
 	q, err := b.NewQueries("holdfast-archive-" + c.Pool)
 	if err != nil {

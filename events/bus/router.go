@@ -22,6 +22,8 @@ import (
 // Router gives events and commands to their handlers. Add the handlers, then
 // call [Router.Run].
 type Router struct {
+	AckWait time.Duration // how soon after a crash another handler takes a command; set it before the handlers
+
 	b      *Bus
 	router *wm.Router
 	reject Rejecter
@@ -39,7 +41,7 @@ func (b *Bus) NewRouter(reject Rejecter) (*Router, error) {
 		return nil, err
 	}
 	r.AddMiddleware(middleware.CorrelationID, middleware.Recoverer)
-	return &Router{b: b, router: r, reject: reject}, nil
+	return &Router{AckWait: commandAckWait, b: b, router: r, reject: reject}, nil
 }
 
 // Run handles messages until ctx ends and all handlers have returned.
@@ -112,7 +114,7 @@ const (
 	metaAbout      = "holdfast-about"
 	metaActor      = "actor"
 	commandSlots   = 8
-	commandAckWait = 30 * time.Second
+	commandAckWait = 30 * time.Second // default
 	commandDrain   = 5 * time.Second
 	maxDeliveries  = 5 // of a command whose handler has an internal error each time
 )
@@ -183,7 +185,7 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 				Consumer: func(topic string) jetstream.ConsumerConfig {
 					return jetstream.ConsumerConfig{
 						Durable: name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,
-						AckWait: commandAckWait, MaxAckPending: 1000, MaxDeliver: -1,
+						AckWait: r.AckWait, MaxAckPending: 1000, MaxDeliver: -1,
 					}
 				},
 			}), nil
