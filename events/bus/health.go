@@ -128,7 +128,7 @@ func (b *Bus) Queued(ctx context.Context) (int64, error) {
 func (b *Bus) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaderTime)
 	defer cancel()
-	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe", nil)
+	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe.probe", nil)
 	if b.stored(err); err != nil {
 		return
 	}

@@ -138,7 +138,7 @@ func (b *Bus) Commands() (*Commands, error) {
 			if err := to.About.Validate(); err != nil {
 				return "", err
 			}
-			return commandPrefix + strings.Join([]string{to.Service, to.Pool, to.About.Project, to.Verb}, "."), nil
+			return commandPrefix + strings.Join([]string{to.Service, to.Pool, to.About.Project, to.Verb, to.About.ID}, "."), nil
 		},
 	})
 	return &Commands{b, cb}, err
@@ -183,8 +183,8 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 			return NewSubscriber(r.b.js, SubscriberConfig{
 				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: r.b.watermill(), State: r.b.consumerState,
 				Consumer: func(topic string) jetstream.ConsumerConfig {
-					return jetstream.ConsumerConfig{
-						Durable: name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,
+					return jetstream.ConsumerConfig{ // earlier commands have no id in their subject
+						Durable: name, FilterSubjects: []string{topic, topic + ".*"}, AckPolicy: jetstream.AckExplicitPolicy,
 						AckWait: r.AckWait, MaxAckPending: 1000, MaxDeliver: -1,
 					}
 				},
