@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/serve"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
@@ -34,7 +35,7 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 		return serve.Service{}, err
 	}
 	wc.Report = b.Report
-	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) }
+	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.Service, pool) }
 	w := worker.New(wc, b.Log())
 	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
@@ -66,11 +67,15 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	}}, err
 }
 
-// alive reports whether a pool has a worker. Only that nobody listens is a no: who does
-// not answer in time may be busy.
-func alive(ctx context.Context, b *bus.Bus, pool string) bool {
-	var answer backup.Alive
-	return !errors.Is(b.AskSoon(ctx, backup.AliveSubject(pool), backup.Alive{}, &answer), bus.ErrNobody)
+// alive reports whether a pool has a worker of a service. Only that nobody listens is a
+// no: who does not answer in time may be busy.
+func alive(ctx context.Context, b *bus.Bus, service, pool string) bool {
+	subject := backup.AliveSubject(pool)
+	if service == restore.Service {
+		subject = restore.AliveSubject(pool)
+	}
+	var answer backup.Alive // as empty as the other one
+	return !errors.Is(b.AskSoon(ctx, subject, backup.Alive{}, &answer), bus.ErrNobody)
 }
 
 // readArchive reads a range of an archive by a worker of its pool, or, when that has

@@ -129,13 +129,27 @@ func (g *Gateway) withProgress(ctx context.Context, v backupView) backupView {
 	return v
 }
 
-// find returns the backup of a route with :id that the key may see.
+// find returns the backup of a route with :id that the key may see and that a worker has
+// accepted.
 func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
+	b, err := g.findAny(c)
+	if err == nil && b.Revision == 0 {
+		err = fault.Errorf(fault.Conflict, "The backup is queued: no worker of the pool %s has taken it yet", b.Pool)
+	}
+	return b, err
+}
+
+// findAny returns the backup of a route with :id that the key may see, also one that is
+// nothing but a command in the queue, which has no revision.
+func (g *Gateway) findAny(c *fiber.Ctx) (catalog.Backup, error) {
 	id := c.Params("id")
 	if !backup.ValidID(id) {
 		return catalog.Backup{}, fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
 	b, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: id})
+	if fault.CodeOf(err) == fault.BackupNotFound {
+		b, err = g.unlistedBackup(c, id)
+	}
 	if err == nil && !keyOf(c).may(b.Project) {
 		err = fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
@@ -144,26 +158,11 @@ func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
 
 // get answers GET /backups/:id.
 func (g *Gateway) get(c *fiber.Ctx) error {
-	b, err := g.find(c)
-	if fault.CodeOf(err) == fault.BackupNotFound {
-		if row, ok := g.queued.get(c.Params("id")); ok && keyOf(c).may(row.Project) && g.isQueued(c.UserContext(), row) {
-			b, err = row, nil
-		}
-	}
+	b, err := g.findAny(c)
 	if err != nil {
 		return err
 	}
 	v := g.withProgress(c.UserContext(), view(b))
-	v.RestoreHistory, v.WaitsFor = history(b.Restores), g.waitsFor(b)
+	v.RestoreHistory, v.WaitsFor = history(b.Restores), g.waitsFor(c.UserContext(), b)
 	return c.JSON(v)
-}
-
-// isQueued reports whether a backup is still nothing but a command.
-func (g *Gateway) isQueued(ctx context.Context, b catalog.Backup) bool {
-	s, err := fold[backup.State](ctx, g, events.BackupAggregate(b.Project, b.ID), 0)
-	if err == nil && (s.Exists() || s.Rejected != nil) {
-		g.queued.remove(b.ID)
-		return !s.Deleted && s.Rejected == nil // the catalog is about to know it
-	}
-	return true
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -74,7 +75,7 @@ type extras struct {
 	Verification *verificationView `json:"verification,omitempty"`
 	Revision     events.Revision   `json:"revision"`
 	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
-	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
+	WaitsFor     string            `json:"waitsFor,omitempty"` // not in lists
 }
 
 // damaged says what an event that cannot be decoded means, or nothing.
@@ -115,8 +116,10 @@ func view(b catalog.Backup) backupView {
 	return v
 }
 
-func created(b catalog.Backup) createdView {
+// created returns a backup as an answer to a request about it.
+func (g *Gateway) created(ctx context.Context, b catalog.Backup) createdView {
 	v := view(b)
+	v.WaitsFor = g.waitsFor(ctx, b)
 	return createdView{
 		v.ID, v.ProjectID, v.Type, v.Status, v.Destination, v.Path, v.Size, v.Duration, v.CreatedAt, v.CompletedAt, v.ProjectName, v.Encrypted, v.extras,
 	}

@@ -58,6 +58,15 @@ func (w *Worker) fits(ctx context.Context, c *backup.Create) error {
 	if _, ok := w.cfg.Destinations[c.Destination]; !ok {
 		return fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", c.Destination, strings.Join(w.destinations(), ", "))
 	}
+	if c.Under != "" {
+		h, err := w.holding(ctx, events.Aggregate{Project: c.Project, Kind: events.KindRestore, ID: c.Under})
+		if err != nil {
+			return err
+		}
+		if h.Ended {
+			return fault.Errorf(fault.Conflict, "The restore that wanted this safety backup has ended")
+		}
+	}
 	if c.Encrypt && len(w.cfg.Recipients) == 0 {
 		return fault.Errorf(fault.Invalid, "Encryption is not configured; set encryption.recipients")
 	}

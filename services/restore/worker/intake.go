@@ -91,6 +91,11 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 // Whoever repeats it after a crash finishes it.
 func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) error {
 	a := c.CommandRoute().About
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var seen restore.State
 	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s restore.State) (events.Event, error) {
 		seen = s
@@ -115,12 +120,13 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 		return err
 	}
 	end := events.Event(events.RestoreUndone{})
-	if err := w.undo(ctx, a, state); err != nil {
+	if err := w.undo(ctx, a, state, cause); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		w.cfg.Logger.Error("undo failed", logging.Restore(a.ID), logging.Project(a.Project), zap.Error(err))
-		end = events.RestoreUndoFailed{Message: diagnose(err).Message}
+		why := diagnose(err)
+		end = events.RestoreUndoFailed{Reason: why.Reason, Message: why.Message}
 	}
 	_, err = events.Update(ctx, log, a, cause, func(s restore.State) (events.Event, error) { return restore.EndUndo(s, end) })
 	if err != nil && !errors.Is(err, events.ErrNoChange) {
@@ -129,13 +135,18 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 	return w.release(ctx, a, cause, held)
 }
 
-func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State) error {
-	at := &attempt{w: w, a: a, state: state, project: w.projects[a.Project], l: w.cfg.Logger}
+func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State, cause events.Cause) error {
+	at := w.attempt(a, state, cause)
 	if at.project.ID == "" {
 		return misfit("The project %s is not in the configuration of worker %s any more", a.Project, w.cfg.Name)
 	}
 	if err := at.locate(ctx); err != nil {
 		return err
+	}
+	for _, p := range at.parts() { // one that refuses shall not leave the others undone
+		if err := p.Kept(at.target(p.Name(), archive.Part{}, nil)).CheckUndo(ctx); err != nil {
+			return err
+		}
 	}
 	if err := at.project.Hooks.run(ctx, before, a); err != nil {
 		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a))
@@ -151,6 +162,11 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 // implements [events.Handler] for completed restores.
 func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 	a, cause := env.Aggregate, w.cause(env)
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
 	state, err := read(ctx, events.AtLeast(w.log, a, env.Revision), a)
 	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() {
 		return err
@@ -161,11 +177,10 @@ func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 	if state.Undoing {
 		return events.RetryAfter(errKept, time.Minute)
 	}
-	p, ok := w.projects[a.Project]
-	if !ok {
+	if _, ok := w.projects[a.Project]; !ok {
 		return events.RetryAfter(errKept, time.Hour)
 	}
-	at := &attempt{w: w, a: a, state: state, project: p, l: w.cfg.Logger}
+	at := w.attempt(a, state, cause)
 	if err := at.locate(ctx); err != nil {
 		return err
 	}

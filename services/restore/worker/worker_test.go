@@ -27,15 +27,17 @@ import (
 // bench is a worker on a log in memory, with a project of functions and
 // configuration and a backup of it that is fetched from memory.
 type bench struct {
-	t       *testing.T
-	log     *eventstest.Log
-	reads   *eventstest.Faulty // by which the worker reads the log
-	w       *worker.Worker
-	a       events.Aggregate
-	root    string // of the project
-	create  restore.Create
-	archive []byte
-	seen    func(events.Event) // is told what the worker has appended
+	t        *testing.T
+	log      *eventstest.Log
+	reads    *eventstest.Faulty // by which the worker reads the log
+	w        *worker.Worker
+	a        events.Aggregate
+	root     string // of the project
+	services string // folder of its services, if it has some
+	create   restore.Create
+	archive  []byte
+	seen     func(events.Event)    // is told what the worker has appended
+	fetch    func(context.Context) // is called before each read of the archive
 }
 
 // told is a log that tells what was appended.
@@ -94,7 +96,10 @@ func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.C
 	b.write("config/.env", "A=changed")
 	c := worker.Config{
 		Pool: "default", Name: "w", Projects: []worker.Project{{ID: "p", Resolve: project.Fixed(p)}}, Dir: t.TempDir(), KeepOld: time.Hour, Logger: zap.NewNop(),
-		Fetch: func(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
+		Fetch: func(ctx context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
+			if b.fetch != nil {
+				b.fetch(ctx)
+			}
 			return b.archive[q.Offset : q.Offset+q.Length], nil
 		},
 		Send: func(context.Context, events.Command, events.Cause) error {
