@@ -102,6 +102,8 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 		return restore.RequestUndo(s, time.Now())
 	})
 	switch code := fault.CodeOf(err); {
+	case seen.Undone: // who did it may have died before it gave the slot back
+		return w.release(ctx, a, cause, 0)
 	case code == fault.NotFound || code == fault.Conflict:
 		return nil // the gateway says so itself
 	case err != nil && !errors.Is(err, events.ErrNoChange):
