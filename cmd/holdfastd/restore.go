@@ -30,7 +30,7 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		return serve.Service{}, err
 	}
 	wc := worker.Config{
-		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, MinFree: int64(c.MinFree), StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Logger: log,
+		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, MinFree: int64(c.MinFree), StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Waiting: b.Waiting, Logger: log,
 		KeepPasswords: c.Restore.RolePasswords == config.ServerPasswords,
 		Alive:         func(ctx context.Context, pool string) bool { return alive(ctx, b, restore.Service, pool) },
 		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {

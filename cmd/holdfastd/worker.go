@@ -34,7 +34,7 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	if err != nil {
 		return serve.Service{}, err
 	}
-	wc.Report = b.Report
+	wc.Report, wc.Waiting = b.Report, b.Waiting
 	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.Service, pool) }
 	w := worker.New(wc, b.Log())
 	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}

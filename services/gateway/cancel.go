@@ -5,7 +5,6 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/restore"
@@ -33,18 +32,23 @@ func (g *Gateway) cancel(c *fiber.Ctx) error {
 		return err
 	}
 	queued := b.Revision == 0
-	refused := events.Revision(0) // when an earlier command with the same id was
+	cmd := backup.Cancel{ID: b.ID, Project: b.Project, Pool: pool, Known: b.Revision, Queued: queued}
+	if queued { // an earlier command with the same id may have been refused
+		earlier, err := fold[backup.State](c.UserContext(), g, cmd.CommandRoute().About, 0)
+		if err != nil {
+			return err
+		}
+		cmd.Known = earlier.Revision
+	}
 	may := func(s backup.State) error {
 		if queued && !s.Exists() {
-			refused = s.Revision
 			return nil
 		}
 		return backup.Cancellable(s)
 	}
 	over := func(s backup.State) bool {
-		return s.Terminal() || !s.Exists() && (s.Cancel || s.Rejected != nil && s.Revision > refused)
+		return s.Terminal() || !s.Exists() && (s.Cancel || s.Rejected != nil && s.Revision > cmd.Known)
 	}
-	cmd := backup.Cancel{ID: b.ID, Project: b.Project, Pool: pool, Known: b.Revision, Queued: queued}
 	state, err := perform(c, g, cmd, b.Revision, may, cancelWait(workers), func(_, s backup.State) (bool, error) { return over(s), nil })
 	if err != nil {
 		return err
@@ -75,18 +79,23 @@ func (g *Gateway) cancelRestore(c *fiber.Ctx) error {
 		return err
 	}
 	queued := r.Revision == 0
-	refused := events.Revision(0) // when an earlier command with the same id was
+	cmd := restore.Cancel{ID: r.ID, Project: r.Project, Pool: pool, Known: r.Revision, Queued: queued}
+	if queued { // an earlier command with the same id may have been refused
+		earlier, err := fold[restore.State](c.UserContext(), g, cmd.CommandRoute().About, 0)
+		if err != nil {
+			return err
+		}
+		cmd.Known = earlier.Revision
+	}
 	may := func(s restore.State) error {
 		if queued && !s.Exists() {
-			refused = s.Revision
 			return nil
 		}
 		return restore.Cancellable(s)
 	}
 	over := func(s restore.State) bool {
-		return s.Terminal() || !s.Exists() && (s.Cancel || s.Rejected != nil && s.Revision > refused)
+		return s.Terminal() || !s.Exists() && (s.Cancel || s.Rejected != nil && s.Revision > cmd.Known)
 	}
-	cmd := restore.Cancel{ID: r.ID, Project: r.Project, Pool: pool, Known: r.Revision, Queued: queued}
 	state, err := perform(c, g, cmd, r.Revision, may, cancelWait(workers), func(before, s restore.State) (bool, error) {
 		if s.Done(restore.Ready) && !before.Done(restore.Ready) && !s.Terminal() {
 			return true, restore.Cancellable(s) // the swap was faster

@@ -91,7 +91,7 @@ func RequestCancel(s State, c Cancel) (events.Event, error) {
 	if err := Cancellable(s); err != nil && (s.Exists() || !c.Queued) {
 		return nil, err
 	}
-	if s.Cancel {
+	if s.Cancel || !s.Exists() && s.Rejected != nil && s.Revision > c.Known { // it was refused since
 		return nil, events.ErrNoChange
 	}
 	return events.RestoreCancelRequested{}, nil

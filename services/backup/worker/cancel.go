@@ -41,6 +41,20 @@ func (w *Worker) Cancel(ctx context.Context, c *backup.Cancel, cause events.Caus
 	return w.release(ctx, a, cause, 0)
 }
 
+// cancelFirst handles a cancellation that waits in the queue: it was asked for before the
+// backup could go on, which must not overtake it.
+func (w *Worker) cancelFirst(ctx context.Context, id string, cause events.Cause) error {
+	if w.cfg.Waiting == nil {
+		return nil
+	}
+	var c backup.Cancel
+	sent, err := w.cfg.Waiting(ctx, backup.Service, backup.VerbCancel, id, &c)
+	if err != nil || sent.IsZero() {
+		return err
+	}
+	return w.Cancel(ctx, &c, cause)
+}
+
 // alive reports whether a pool has a worker. Of its own it does.
 func (w *Worker) alive(ctx context.Context, pool string) bool {
 	return pool == w.cfg.Pool || w.cfg.Alive != nil && w.cfg.Alive(ctx, pool)

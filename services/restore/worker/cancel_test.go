@@ -275,3 +275,31 @@ func TestDiedAfterTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestCancelThatWaits finds a cancellation in the queue before an attempt begins.
+func TestCancelThatWaits(t *testing.T) {
+	var b *bench
+	waits := false
+	b = newBench(t, func(cfg *worker.Config) {
+		cfg.Waiting = func(_ context.Context, service, verb, id string, cmd any) (sent time.Time, err error) {
+			if into, ok := cmd.(*restore.Cancel); ok && waits && service == restore.Service && verb == restore.VerbCancel && id == b.a.ID {
+				*into, sent = restore.Cancel{ID: b.a.ID, Project: "p", Pool: "default", Queued: true}, time.Now()
+			}
+			return sent, nil
+		}
+	})
+	env := b.request()
+	waits = true
+	if err := b.w.Handle(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	b.cancelled()
+	if s := b.state(); s.Attempt != 0 {
+		t.Errorf("%d attempts were made", s.Attempt)
+	}
+	b.a.ID = restore.NewID() // one that nobody has taken
+	b.create.ID = b.a.ID
+	if b.request(); b.state().Exists() {
+		t.Errorf("state %+v", b.state())
+	}
+}

@@ -19,6 +19,9 @@ import (
 // Create handles a [restore.Create]. What this worker cannot do it rejects.
 func (w *Worker) Create(ctx context.Context, c *restore.Create, cause events.Cause) error {
 	a := c.CommandRoute().About
+	if err := w.cancelFirst(ctx, c.ID, cause); err != nil {
+		return err
+	}
 	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
 		e, err := restore.Accept(s, *c)
 		if err != nil {

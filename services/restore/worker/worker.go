@@ -44,6 +44,9 @@ type Config struct {
 	// of reach before an attempt fails.
 	Patience time.Duration
 	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker that restores
+	// Waiting decodes a command about a restore into cmd, if it waits in the queue, and
+	// returns when it was sent; the zero time means that there is none. It may be nil.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
 	// Fetch reads a range of an archive that workers of a pool can reach.
 	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	// Send sends a command: for the backup of what is replaced.
@@ -100,6 +103,9 @@ func (w *Worker) work(ctx context.Context, log events.Log, a events.Aggregate, c
 		return err
 	}
 	defer done()
+	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
+		return err
+	}
 	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
