@@ -27,12 +27,12 @@ type operation struct {
 // operations are those of the matrix.
 func operations() []operation {
 	return []operation{
-		{name: "backup", points: []string{"backup.requested", "slot.acquired", "backup.started", "backup.completed", "slot.released"}, ask: (*site).askBackup},
-		{name: "failing backup", points: []string{"backup.failed", "slot.released"}, ask: (*site).askFailingBackup},
 		{name: "restore", points: []string{
 			"restore.requested", "slot.acquired", "restore.started", "restore.stage_completed built", "backup.requested", "backup.started", "backup.completed",
 			"restore.stage_completed safe", "restore.stage_completed ready", "restore.completed", "slot.released",
 		}, ask: (*site).askRestore},
+		{name: "backup", points: []string{"backup.requested", "slot.acquired", "backup.started", "backup.completed", "slot.released"}, ask: (*site).askBackup},
+		{name: "failing backup", points: []string{"backup.failed", "slot.released"}, ask: (*site).askFailingBackup},
 		{name: "failing restore", points: []string{"restore.failed", "slot.released"}, ask: (*site).askFailingRestore},
 		{name: "undo", points: []string{"restore.undo_requested", "slot.acquired", "restore.undone", "slot.released"}, ask: (*site).askUndo},
 		{name: "drop", keepOld: "1s", points: []string{"restore.old_dropped"}, ask: (*site).askDrop},
@@ -55,8 +55,8 @@ func TestKillMatrix(t *testing.T) {
 		victim string
 	}
 	columns := make(chan column, 100)
-	for _, op := range operations() {
-		for _, victim := range []string{victimWorker, victimDaemon, victimNATS} {
+	for _, victim := range []string{victimNATS, victimWorker, victimDaemon} { // the longest first
+		for _, op := range operations() {
 			columns <- column{op, victim}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -68,13 +69,18 @@ func NATSBinary(tb testing.TB) string {
 	return binary
 }
 
+var natsAlone atomic.Int64 // servers that StartNATS has started
+
 // StartNATS starts one NATS server with JetStream as a process, from the binary that
-// [NATSBinary] has built. It ends with the test.
+// [NATSBinary] has built. It ends with the test. Its address on the loopback is its own, so
+// that nobody takes its port while it is killed.
 func StartNATS(tb testing.TB, binary string) *NATSProcess {
 	tb.Helper()
 	dir := tb.TempDir()
 	n := &NATSProcess{Name: "n"}
-	n.start(tb, binary, dir, fmt.Sprintf("127.0.0.1:%d", FreePort(tb)), "")
+	pid := os.Getpid()
+	host := fmt.Sprintf("127.%d.%d.%d", 1+pid>>8%128, pid%256, 1+natsAlone.Add(1)%250)
+	n.start(tb, binary, dir, fmt.Sprintf("%s:%d", host, FreePort(tb)), "")
 	n.await(tb)
 	return n
 }
