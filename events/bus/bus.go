@@ -60,6 +60,7 @@ const pingInterval = 5 * time.Second
 const (
 	streamEvents   = "HOLDFAST_EVENTS"
 	streamCommands = "HOLDFAST_COMMANDS"
+	streamJobs     = "HOLDFAST_JOBS"
 	streamDLQ      = "HOLDFAST_DLQ"
 	streamProgress = "HOLDFAST_PROGRESS"
 )
@@ -111,7 +112,7 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
 	b.nc, b.js = nc, js
-	if err := b.provision(ctx); err != nil {
+	if err := b.provision(ctx, append(b.logStreams(), b.queueStreams()...)); err != nil {
 		nc.Close()
 		return nil, err
 	}
