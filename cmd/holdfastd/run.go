@@ -202,7 +202,7 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 	if err != nil {
 		return serve.Service{}, err
 	}
-	gc := gateway.Config{Listen: c.HTTP.Listen, MaxWait: c.HTTP.MaxWait, Keys: keys, Logger: log}
+	gc := gateway.Config{Listen: c.HTTP.Listen, MaxWait: c.HTTP.MaxWait, MaxQueued: c.HTTP.MaxQueued, Keys: keys, Logger: log}
 	if c.HTTP.TLS.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.HTTP.TLS.Cert, c.HTTP.TLS.Key)
 		if err != nil {
@@ -229,7 +229,7 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 		gc.Checks = append(gc.Checks, gateway.Check{Name: "disk", Do: func(context.Context) error { return diskOfLog(c) }})
 	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued,
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued, Waiting: b.Waiting,
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},

@@ -19,7 +19,8 @@ type projectQueue struct {
 
 	// Guarded by the dispatcher.
 	waiting bool      // it may have a message
-	due     time.Time // when it may
+	since   time.Time // when it was first told of
+	due     time.Time // when it may have one
 	served  time.Time // when it had the last one
 	misses  int       // fetches since somebody said that something is there
 }
@@ -34,6 +35,14 @@ const (
 // consumerName is unambiguous: services and verbs have no dash, pools and projects no
 // equals sign.
 func (p *projectQueue) consumerName() string { return p.d.q.cfg.Name + "=" + p.name }
+
+// before reports whether it is the turn of p rather than that of q.
+func (p *projectQueue) before(q *projectQueue) bool {
+	if p.served.Equal(q.served) { // never
+		return p.since.Before(q.since)
+	}
+	return p.served.Before(q.served)
+}
 
 // fetch returns the next message, or nil if there is none.
 func (p *projectQueue) fetch(ctx context.Context) (m jetstream.Msg, err error) {

@@ -155,7 +155,7 @@ func (d *dispatcher) choose() (next *projectQueue, wait time.Duration) {
 		case !p.waiting:
 		case p.due.After(now):
 			wait = min(wait, p.due.Sub(now))
-		case next == nil || p.served.Before(next.served):
+		case next == nil || p.before(next):
 			next = p
 		}
 	}
@@ -199,7 +199,7 @@ func (d *dispatcher) wake(project string) {
 	d.mu.Lock()
 	p := d.projects[project]
 	if p == nil {
-		p = &projectQueue{d: d, name: project}
+		p = &projectQueue{d: d, name: project, since: time.Now()}
 		d.projects[project] = p
 	}
 	p.waiting, p.misses = true, 0

@@ -29,10 +29,13 @@ type Config struct {
 	Listen  string        // host:port; port 0 chooses one
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
-	Keys    []Key
-	Checks  []Check       // of /readyz
-	Stall   time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
-	Logger  *zap.Logger
+
+	MaxQueued int // jobs of a project that wait or run, beyond which requests are refused; 0: no limit
+
+	Keys   []Key
+	Checks []Check       // of /readyz
+	Stall  time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
+	Logger *zap.Logger
 }
 
 // Check is a thing that must work before requests can be served.
@@ -52,8 +55,10 @@ type Backend struct {
 	Damage   func() *events.DamageError                  // what the log has lost; may be nil
 	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
 	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
-	Health   func() error                                // what keeps the log from being used just now; may be nil
-	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
+	// Waiting returns how many jobs of a project wait or run; may be nil.
+	Waiting func(ctx context.Context, project string) (uint64, error)
+	Health  func() error // what keeps the log from being used just now; may be nil
+	Sign    func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }
 
 // Gateway serves the REST contract.

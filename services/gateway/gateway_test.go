@@ -47,6 +47,7 @@ type server struct {
 	catalog catalog.Reader
 	reads   atomic.Int64          // queries for ranges
 	dead    sync.Map              // pools without a worker
+	waiting atomic.Uint64         // jobs of the project p
 	unread  atomic.Pointer[error] // why archives cannot be read
 	// pool whose worker was asked to cancel
 	cancelledBy atomic.Value
@@ -65,7 +66,7 @@ func start(t *testing.T) *server {
 	s.work = func(c backup.Create) error { s.complete(c); return nil }
 	p := projection.New(filepath.Join(t.TempDir(), "catalog.db"), s.log, zap.NewNop())
 	g, err := gateway.New(t.Context(), gateway.Config{
-		Listen: "127.0.0.1:0", MaxWait: time.Second, Stall: time.Second, Logger: zap.NewNop(),
+		Listen: "127.0.0.1:0", MaxWait: time.Second, MaxQueued: 3, Stall: time.Second, Logger: zap.NewNop(),
 		Checks: []gateway.Check{{Name: "log", Do: func(context.Context) error { return nil }}, {Name: "catalog", Do: p.Ready}},
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
@@ -75,7 +76,12 @@ func start(t *testing.T) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read, Alive: func(_ context.Context, pool string) bool {
+	}, Archive: s.read, Waiting: func(_ context.Context, project string) (uint64, error) {
+		if project != "p" {
+			return 0, nil
+		}
+		return s.waiting.Load(), nil
+	}, Alive: func(_ context.Context, pool string) bool {
 		_, dead := s.dead.Load(pool)
 		return !dead
 	}})
