@@ -20,7 +20,7 @@ const (
 	headerSubject = "Holdfast-Subject"  // of the event
 	headerRev     = "Holdfast-Revision" // of the event
 
-	enqueueAckWait = 5 * time.Second
+	enqueueAckWait = time.Second // nothing is enqueued for so long after a crash; what is enqueued twice is done once
 )
 
 // JobQueue says which jobs a handler gets, and how many at a time.

@@ -35,7 +35,7 @@ var (
 	descDamaged  = prometheus.NewDesc("holdfast_verification_failed", "Backups whose last verification failed.", []string{"project"}, nil)
 	descRestores = prometheus.NewDesc("holdfast_restores", "Restores into a project, without dry runs.", []string{"project", "status"}, nil)
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
-	descBroken   = prometheus.NewDesc("holdfast_log_broken_events", "Events of the log that cannot be decoded.", nil, nil)
+	descBroken   = prometheus.NewDesc("holdfast_undecodable_events", "Events of the log that cannot be decoded.", nil, nil)
 	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
 	descWorkers  = prometheus.NewDesc("holdfast_pool_has_worker", "Whether a pool that has projects or backups to make has a worker.", []string{"pool"}, nil)
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
