@@ -80,8 +80,12 @@ func (w *Worker) adopt(ctx context.Context, name string, store destination.Store
 	_, err = events.Update(ctx, w.log, events.BackupAggregate(side.Project, side.ID), events.Cause{Actor: "system"}, func(s backup.State) (events.Event, error) {
 		return backup.Adopt(s, e)
 	})
-	if errors.Is(err, events.ErrNoChange) {
+	switch {
+	case errors.Is(err, events.ErrNoChange):
 		a.Known = true
+		return a, nil
+	case errors.Is(err, events.ErrBroken):
+		a.Why = unreadable
 		return a, nil
 	}
 	a.Adopted = err == nil

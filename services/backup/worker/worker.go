@@ -119,7 +119,7 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
 		if fault.CodeOf(err) == fault.Conflict {
-			return events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
+			return events.RetryAfter(errors.Join(err, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 		}
 		return err
 	}
