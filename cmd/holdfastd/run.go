@@ -229,7 +229,7 @@ func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.L
 		gc.Checks = append(gc.Checks, gateway.Check{Name: "disk", Do: func(context.Context) error { return diskOfLog(c) }})
 	}
 	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued, Waiting: b.Waiting,
+		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued, Waiting: b.Waiting, DeadLetters: b.DeadLetters,
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},

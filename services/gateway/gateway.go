@@ -55,6 +55,9 @@ type Backend struct {
 	Damage   func() *events.DamageError                  // what the log has lost; may be nil
 	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
 	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
+	// DeadLetters returns how many commands were set aside, and when the last one was; may
+	// be nil.
+	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)
 	// Waiting returns how many jobs of a project wait or run; may be nil.
 	Waiting func(ctx context.Context, project string) (uint64, error)
 	Health  func() error // what keeps the log from being used just now; may be nil
@@ -119,7 +122,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
+	metrics := newMetrics(g.b, g.pools.workers)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)

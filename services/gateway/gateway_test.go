@@ -48,6 +48,7 @@ type server struct {
 	reads   atomic.Int64          // queries for ranges
 	dead    sync.Map              // pools without a worker
 	waiting atomic.Uint64         // jobs of the project p
+	letters atomic.Uint64         // commands that were set aside
 	unread  atomic.Pointer[error] // why archives cannot be read
 	// pool whose worker was asked to cancel
 	cancelledBy atomic.Value
@@ -76,7 +77,7 @@ func start(t *testing.T) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read, Waiting: func(_ context.Context, project string) (uint64, error) {
+	}, Archive: s.read, DeadLetters: func(context.Context) (uint64, time.Time, error) { return s.letters.Load(), time.Now(), nil }, Waiting: func(_ context.Context, project string) (uint64, error) {
 		if project != "p" {
 			return 0, nil
 		}

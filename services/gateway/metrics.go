@@ -10,16 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
 
 // metrics answers /metrics: what the catalog knows, and what this process does.
 type metrics struct {
-	catalog  catalog.Reader
-	damage   func() *events.DamageError // nil: not known here
-	workers  func() map[string]bool     // whether a pool has a worker
-	queued   func(context.Context) (int64, error)
+	b        Backend
+	workers  func() map[string]bool // whether a pool has a worker
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 }
@@ -36,13 +33,14 @@ var (
 	descRestores = prometheus.NewDesc("holdfast_restores", "Restores into a project, without dry runs.", []string{"project", "status"}, nil)
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
 	descBroken   = prometheus.NewDesc("holdfast_undecodable_events", "Events of the log that cannot be decoded.", nil, nil)
+	descLetters  = prometheus.NewDesc("holdfast_dead_letters", "Commands of the last 90 days that were set aside, because they could not be decoded or failed each time.", nil, nil)
 	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
 	descWorkers  = prometheus.NewDesc("holdfast_pool_has_worker", "Whether a pool that has projects or backups to make has a worker.", []string{"pool"}, nil)
 	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
-func newMetrics(r catalog.Reader, damage func() *events.DamageError, workers func() map[string]bool, queued func(context.Context) (int64, error)) *metrics {
-	m := &metrics{catalog: r, damage: damage, workers: workers, queued: queued, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
+func newMetrics(b Backend, workers func() map[string]bool) *metrics {
+	m := &metrics{b: b, workers: workers, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
 	m.registry.MustRegister(m, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -54,16 +52,21 @@ func (m *metrics) handler() fiber.Handler {
 
 // Describe implements prometheus.Collector.
 func (*metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLost, descWorkers, descUp} {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLetters, descLost, descWorkers, descUp} {
 		out <- d
 	}
 }
 
 // collectLog tells of the log and of the workers.
-func (m *metrics) collectLog(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
-	if m.damage != nil {
+func (m *metrics) collectLog(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) {
+	if m.b.DeadLetters != nil {
+		if n, _, err := m.b.DeadLetters(ctx); err == nil {
+			gauge(descLetters, float64(n))
+		}
+	}
+	if m.b.Damage != nil {
 		lost := 0.0
-		if m.damage() != nil {
+		if m.b.Damage() != nil {
 			lost = 1
 		}
 		gauge(descLost, lost)
@@ -84,8 +87,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	m.collectLog(gauge)
-	f, err := m.catalog.Figures(ctx, catalog.Figures{})
+	m.collectLog(ctx, gauge)
+	f, err := m.b.Catalog.Figures(ctx, catalog.Figures{})
 	if err != nil {
 		gauge(descUp, 0)
 		return
@@ -100,8 +103,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			queued += b.Count
 		}
 	}
-	if m.queued != nil {
-		if n, err := m.queued(ctx); err == nil {
+	if m.b.Queued != nil {
+		if n, err := m.b.Queued(ctx); err == nil {
 			queued += n
 		}
 	}

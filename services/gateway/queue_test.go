@@ -34,3 +34,15 @@ func TestTooManyJobs(t *testing.T) {
 	s.waiting.Store(3)
 	s.want(s.call("POST", a.Header.Get("Location")+"/cancel", ""), 200)
 }
+
+// TestWhatIsSetAsideIsShown puts an event into the log that cannot be decoded, and a
+// command among the dead letters.
+func TestWhatIsSetAsideIsShown(t *testing.T) {
+	s := start(t)
+	s.letters.Store(2)
+	s.append(events.BackupAggregate("p", "backup-x"), events.Broken{Type: "backup.started.v1", Err: events.ErrBroken})
+	id := s.backup() // behind it
+	s.want(s.call("GET", "/api/v1/backups/"+id, ""), 200)
+	s.want(s.call("GET", "/readyz", ""), 200, "1 events of the log cannot be decoded", "2 commands were set aside")
+	s.want(s.call("GET", "/metrics", ""), 200, "holdfast_undecodable_events 1", "holdfast_dead_letters 2")
+}
