@@ -106,7 +106,7 @@ func (q *queues) waiting() int {
 		q.t.Fatal(err)
 	}
 	defer b.Close()
-	n, err := b.Waiting(q.t.Context(), "p")
+	n, err := b.Waiting(q.t.Context(), "default", "p")
 	if err != nil {
 		q.t.Fatal(err)
 	}

@@ -102,9 +102,11 @@ func (r *Router) HandleJobs(q JobQueue, h events.Handler) {
 	})
 }
 
-// Waiting returns how many commands and jobs of a project wait or are being handled.
-func (b *Bus) Waiting(ctx context.Context, project string) (n uint64, err error) {
-	for stream, filter := range map[string]string{streamCommands: commandPrefix + "*.*." + project + ".*", streamJobs: jobPrefix + "*.*." + project} {
+// Waiting returns how many commands and jobs of a project wait in a pool or are being
+// handled.
+func (b *Bus) Waiting(ctx context.Context, pool, project string) (n uint64, err error) {
+	of := "*." + pool + "." + project
+	for stream, filter := range map[string]string{streamCommands: commandPrefix + of + ".*", streamJobs: jobPrefix + of} {
 		subjects, err := b.subjects(ctx, stream, filter)
 		if err != nil {
 			return 0, unavailable(err)

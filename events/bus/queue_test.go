@@ -98,7 +98,7 @@ func flood(t *testing.T, b *bus.Bus, project string, n int) {
 func waiting(t *testing.T, b *bus.Bus, project string, n uint64) {
 	t.Helper()
 	testenv.Eventually(t, time.Minute, func() error {
-		got, err := b.Waiting(t.Context(), project)
+		got, err := b.Waiting(t.Context(), "default", project)
 		if err == nil && got != n {
 			err = fmt.Errorf("%d jobs of %s wait, want %d", got, project, n)
 		}

@@ -58,8 +58,8 @@ type Backend struct {
 	// DeadLetters returns how many commands were set aside, and when the last one was; may
 	// be nil.
 	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)
-	// Waiting returns how many jobs of a project wait or run; may be nil.
-	Waiting func(ctx context.Context, project string) (uint64, error)
+	// Waiting returns how many jobs of a project wait or run in a pool; may be nil.
+	Waiting func(ctx context.Context, pool, project string) (uint64, error)
 	Health  func() error // what keeps the log from being used just now; may be nil
 	Sign    func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 }

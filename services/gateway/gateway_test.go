@@ -77,7 +77,7 @@ func start(t *testing.T) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read, DeadLetters: func(context.Context) (uint64, time.Time, error) { return s.letters.Load(), time.Now(), nil }, Waiting: func(_ context.Context, project string) (uint64, error) {
+	}, Archive: s.read, DeadLetters: func(context.Context) (uint64, time.Time, error) { return s.letters.Load(), time.Now(), nil }, Waiting: func(_ context.Context, _, project string) (uint64, error) {
 		if project != "p" {
 			return 0, nil
 		}

@@ -173,7 +173,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
 	to := cmd.CommandRoute()
 	if g.b.Waiting != nil && g.cfg.MaxQueued > 0 && to.Verb != backup.VerbCancel {
-		n, err := g.b.Waiting(c.UserContext(), to.About.Project)
+		n, err := g.b.Waiting(c.UserContext(), to.Pool, to.About.Project)
 		if err != nil {
 			return err
 		}
