@@ -32,7 +32,7 @@ func durable() map[string]string {
 }
 
 func openAdmin(ctx context.Context, s *Server) (*admin, error) {
-	raw, err := s.URL(ctx)
+	raw, err := s.Find(ctx)
 	if err != nil {
 		return nil, fail(err, "The database of the project cannot be found: %v", err)
 	}

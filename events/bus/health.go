@@ -174,6 +174,19 @@ func (b *Bus) Queued(ctx context.Context) (int64, error) {
 	return int64(s.CachedInfo().State.Msgs), nil
 }
 
+// DeadLetters returns how many commands were poisoned within the last 90 days, and when
+// the last one was.
+func (b *Bus) DeadLetters(ctx context.Context) (n uint64, last time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	defer cancel()
+	s, err := b.js.Stream(ctx, streamDLQ)
+	if err != nil {
+		return 0, last, unavailable(err)
+	}
+	state := s.CachedInfo().State
+	return state.Msgs, state.LastTime, nil
+}
+
 // probe finds out whether the server stores something again, by a message that is
 // deleted at once.
 func (b *Bus) probe(ctx context.Context) {

@@ -32,6 +32,9 @@ type Config struct {
 	Listen  string        // host:port; port 0 chooses one
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
+
+	MaxQueued int // jobs of a project that wait or run, beyond which requests are refused; 0: no limit
+
 	Keys    []Key
 	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
 	Metrics bool             // serve /metrics; false: another port of this process does
@@ -53,6 +56,11 @@ type Backend struct {
 	Health   func() error                                         // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 
+	// DeadLetters returns how many commands were set aside, and when the last one was; may
+	// be nil.
+	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)
+	// Backlog returns how many jobs of a project wait or run in a pool; may be nil.
+	Backlog func(ctx context.Context, pool, project string) (uint64, error)
 	// Waiting decodes the command of a verb about a job into cmd, if nobody has dealt with
 	// it, and returns when it was sent; the zero time means that there is none.
 	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
@@ -125,7 +133,7 @@ func (g *Gateway) SetKeys(keys []Key) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.pools.workers, g.b.Queued)
+	metrics := newMetrics(g.b, g.pools.workers)
 	m := g.cfg.Monitor
 	m.Register(metrics, metrics.requests)
 	m.Warn(g.warnings)

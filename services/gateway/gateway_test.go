@@ -49,6 +49,8 @@ type server struct {
 	catalog catalog.Reader
 	reads   atomic.Int64          // queries for ranges
 	dead    sync.Map              // pools without a worker
+	waiting atomic.Uint64         // jobs of the project p
+	letters atomic.Uint64         // commands that were set aside
 	unread  atomic.Pointer[error] // why archives cannot be read
 	undo    events.Event          // what becomes of an undo
 	queue   sync.Map              // commands that nobody has taken, by the id of their job
@@ -72,7 +74,7 @@ func start(t *testing.T) *server {
 	watched.Check(monitor.Check{Name: "catalog", Do: p.Ready})
 	watched.Started()
 	g, err := gateway.New(t.Context(), gateway.Config{
-		Listen: "127.0.0.1:0", MaxWait: time.Second, Stall: time.Second, Logger: zap.NewNop(),
+		Listen: "127.0.0.1:0", MaxWait: time.Second, MaxQueued: 3, Stall: time.Second, Logger: zap.NewNop(),
 		Monitor: watched, Metrics: true,
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
@@ -82,7 +84,12 @@ func start(t *testing.T) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read, Waiting: s.waiting, Find: s.find, Alive: func(_ context.Context, _, pool string) bool {
+	}, Archive: s.read, Waiting: s.command, Find: s.find, DeadLetters: func(context.Context) (uint64, time.Time, error) { return s.letters.Load(), time.Now(), nil }, Backlog: func(_ context.Context, _, project string) (uint64, error) {
+		if project != "p" {
+			return 0, nil
+		}
+		return s.waiting.Load(), nil
+	}, Alive: func(_ context.Context, _, pool string) bool {
 		_, dead := s.dead.Load(pool)
 		return !dead
 	}})
@@ -162,7 +169,7 @@ func (s *server) send(_ context.Context, c events.Command, _ events.Cause) error
 }
 
 // waiting answers as the queue does.
-func (s *server) waiting(_ context.Context, _, _, id string, cmd any) (time.Time, error) {
+func (s *server) command(_ context.Context, _, _, id string, cmd any) (time.Time, error) {
 	c, ok := s.queue.Load(id)
 	if !ok {
 		return time.Time{}, nil

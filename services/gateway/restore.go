@@ -139,7 +139,7 @@ func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preferen
 		if err := restore.Repeat(state, cmd.BodyHash); !errors.Is(err, events.ErrNoChange) {
 			return state, err
 		}
-	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
 	before, limit, enough := state.Revision, pref.wait, restore.State.Terminal

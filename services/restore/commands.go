@@ -12,6 +12,9 @@ const (
 	VerbCancel = "cancel"
 )
 
+// Queue is the queue of requested restores and dry runs.
+const Queue = "restore"
+
 // Stages of a restore, in their order.
 const (
 	Built = "built" // everything lies beside what it will replace, and is proved
