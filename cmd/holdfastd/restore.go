@@ -49,11 +49,16 @@ func (d *daemon) restoreService(_ context.Context, log *zap.Logger) (serve.Servi
 	}
 	r.HandleEvents(bus.EventSubscription{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
 	r.HandleEvents(bus.EventSubscription{Name: "restore-drop-" + c.Pool, Kind: events.KindRestore, Event: "completed", Slots: 1, AckWait: c.Backup.AckWait}, events.HandlerFunc(w.Drop))
+	q, err := b.NewQueries("holdfast-restore-" + c.Pool)
+	if err != nil {
+		return serve.Service{}, err
+	}
 	err = errors.Join(
+		bus.Answer(q, restore.AliveSubject(c.Pool), lives),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCreate, w.Create),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbUndo, w.Undo),
 	)
-	return serve.Service{Name: config.Restorer, Run: r.Run}, err
+	return serve.Service{Name: config.Restorer, Run: func(ctx context.Context) error { return errors.Join(r.Run(ctx), q.Close()) }}, err
 }
 
 // hooksOf returns the commands around a restore. They run in the project's folder.

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
 	"github.com/holdfast-dev/holdfast/services/gateway"
 	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 func (d *daemon) catalogService(_ context.Context, log *zap.Logger) (serve.Service, error) {
@@ -86,7 +87,8 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},
-		Alive: func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) },
+		Alive:    func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.AliveSubject(pool)) },
+		Restorer: func(ctx context.Context, pool string) bool { return alive(ctx, b, restore.AliveSubject(pool)) },
 		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
 			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
 			return url, err

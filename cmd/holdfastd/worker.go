@@ -35,7 +35,7 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 		return serve.Service{}, err
 	}
 	wc.Report = b.Report
-	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) }
+	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.AliveSubject(pool)) }
 	w := worker.New(wc, b.Log())
 	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
@@ -52,7 +52,7 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCancel, w.Cancel),
-		bus.Answer(q, backup.AliveSubject(c.Pool), func(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }),
+		bus.Answer(q, backup.AliveSubject(c.Pool), lives),
 		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read), bus.Answer(q, backup.SignSubject(c.Pool), w.Sign),
 	)
 	for name := range wc.Destinations {
@@ -66,11 +66,14 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 	}}, err
 }
 
-// alive reports whether a pool has a worker. Only that nobody listens is a no: who does
+// lives answers that this process lives.
+func lives(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }
+
+// alive reports whether somebody answers a subject, such as a worker of a pool. Only that nobody listens is a no: who does
 // not answer in time may be busy.
-func alive(ctx context.Context, b *bus.Bus, pool string) bool {
+func alive(ctx context.Context, b *bus.Bus, subject string) bool {
 	var answer backup.Alive
-	return !errors.Is(b.AskSoon(ctx, backup.AliveSubject(pool), backup.Alive{}, &answer), bus.ErrNobody)
+	return !errors.Is(b.AskSoon(ctx, subject, backup.Alive{}, &answer), bus.ErrNobody)
 }
 
 // readArchive reads a range of an archive by a worker of its pool, or, when that has

@@ -49,6 +49,7 @@ type Backend struct {
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	Damage   func() *events.DamageError                  // what the log has lost; may be nil
 	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
+	Restorer func(ctx context.Context, pool string) bool // reports whether a pool has a worker for restores; may be nil
 	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
 	Health   func() error                                // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
@@ -84,7 +85,7 @@ const (
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads),
-		pools: pools{without: map[string]time.Time{}},
+		pools: pools{without: map[string]time.Time{}, noRestorer: map[string]time.Time{}},
 	}
 	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {

@@ -25,6 +25,10 @@ const (
 	Partly    = "partly restored"
 )
 
+// AliveSubject returns the subject of queries whether a pool has a worker for restores;
+// there is an answer if it has.
+func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
+
 // NewID returns a random id: "restore-" and 26 characters of base32.
 func NewID() string { return events.NewID(events.KindRestore) }
 
