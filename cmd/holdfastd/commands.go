@@ -93,7 +93,7 @@ func tryDestinations(ctx context.Context, out io.Writer, c config.Config) error 
 	errs := []error{}
 	for _, name := range slices.Sorted(maps.Keys(stores)) {
 		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-		err := destination.Try(ctx, stores[name])
+		err := destination.Probe(ctx, stores[name])
 		cancel()
 		if lock, ok := errors.AsType[*destination.Error](err); ok && errors.Is(err, destination.ErrLocked) {
 			_, err = fmt.Fprintf(out, "Destination %s works, and keeps what it has, the small object of this trial as well: %s.\n", name, lock.Advice)

@@ -13,7 +13,7 @@ import (
 // TestEmptySettingsSayWhatIsMissing: each required key has a sentence of its own.
 func TestEmptySettingsSayWhatIsMissing(t *testing.T) {
 	want := map[string]string{
-		"local": "path", "s3": "bucket access_key_id secret_access_key", "minio": "bucket access_key_id secret_access_key endpoint",
+		"local": "path", "s3": "bucket", "minio": "bucket endpoint",
 		"r2": "bucket access_key_id secret_access_key account_id", "backblaze": "bucket key_id application_key endpoint", "gcs": "bucket",
 		"azure": "account_name account_key container",
 	}

@@ -64,7 +64,7 @@ func checkPrefix(prefix string) []string {
 // s3Settings are those of Amazon and of MinIO.
 type s3Settings struct {
 	BucketSettings  `yaml:",inline"`
-	AccessKeyID     string             `yaml:"access_key_id"`
+	AccessKeyID     string             `yaml:"access_key_id"` // empty, with the secret: as the tools of AWS find it
 	SecretAccessKey destination.Secret `yaml:"secret_access_key"`
 	Checksum        string             `yaml:"checksum"` // crc64nvme, or md5 for servers that know nothing else
 
@@ -74,7 +74,10 @@ type s3Settings struct {
 
 // Check implements [Settings].
 func (s *s3Settings) Check() []string {
-	out := slices.Concat(s.check(s.provider), missing("access_key_id", s.AccessKeyID, "the id of the access key"), missing("secret_access_key", string(s.SecretAccessKey), "its secret"))
+	out := s.check(s.provider)
+	if s.AccessKeyID != "" || s.SecretAccessKey != "" { // else they are looked for where AWS's tools do
+		out = slices.Concat(out, missing("access_key_id", s.AccessKeyID, "the id of the access key"), missing("secret_access_key", string(s.SecretAccessKey), "its secret"))
+	}
 	if s.needsEndpoint {
 		out = append(out, missing("endpoint", s.Endpoint, "the URL of the server, such as http://127.0.0.1:9000")...)
 	}

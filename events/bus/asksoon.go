@@ -75,5 +75,5 @@ func (b *Bus) ask(ctx context.Context, limit time.Duration, subject string, quer
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return b.nc.RequestWithContext(ctx, queryPrefix+subject, data)
+	return b.request(ctx, queryPrefix+subject, data)
 }

@@ -56,7 +56,7 @@ func (q *Queries) Close() error {
 
 // Answer makes h answer the queries of a subject below holdfast.q. What h
 // returns as an error reaches the asker with its fault code. A []byte answer is
-// sent as it is, anything else as JSON.
+// sent as it is, anything else as JSON. An answer may have up to 64 MiB.
 func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, query Q) (A, error)) error {
 	busy := make(chan struct{}, maxQueries)
 	handler := micro.HandlerFunc(func(r micro.Request) {
@@ -82,9 +82,9 @@ func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, qu
 
 func (q *Queries) respond(r micro.Request, h func() (any, error)) {
 	answer, err := h()
-	data, raw := answer.([]byte)
-	if err == nil && !raw {
-		data, err = json.Marshal(answer)
+	var data []byte
+	if err == nil {
+		data, err = encode(answer)
 	}
 	if err != nil {
 		if fault.CodeOf(err) == fault.Internal {
@@ -92,7 +92,7 @@ func (q *Queries) respond(r micro.Request, h func() (any, error)) {
 		}
 		err = r.Error(string(fault.CodeOf(err)), fault.MessageOf(err), nil)
 	} else {
-		err = r.Respond(data)
+		err = q.send(r, data)
 	}
 	if err != nil {
 		q.b.log.Warn("answer lost", fields(map[string]any{"subject": r.Subject(), "error": err.Error()})...)

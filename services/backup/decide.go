@@ -35,7 +35,7 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	if s.Exists() {
 		return nil, events.ErrNoChange
 	}
-	return events.BackupRejected{Code: string(code), Message: message}, nil
+	return events.BackupRejected{Code: string(code), Message: events.LimitText(message)}, nil
 }
 
 // Start decides on the next attempt of a backup whose request is in hand. When all
@@ -97,6 +97,7 @@ func Fail(s State, e events.BackupFailed) (events.Event, error) {
 	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
+	e.Message = events.LimitText(e.Message)
 	e.Final = !e.Retryable || e.Attempt >= MaxAttempts
 	return e, nil
 }

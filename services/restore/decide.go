@@ -39,7 +39,7 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	if s.Exists() {
 		return nil, events.ErrNoChange
 	}
-	return events.RestoreRejected{Code: string(code), Message: message}, nil
+	return events.RestoreRejected{Code: string(code), Message: events.LimitText(message)}, nil
 }
 
 // Start decides on the next attempt of a restore whose request is in hand. When all
@@ -84,6 +84,11 @@ func Complete(s State, e events.RestoreCompleted) (events.Event, error) {
 	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
+	if e.Plan != nil {
+		plan := *e.Plan
+		plan.Checks = events.LimitChecks(plan.Checks)
+		e.Plan = &plan
+	}
 	return e, nil
 }
 
@@ -96,6 +101,7 @@ func Fail(s State, e events.RestoreFailed) (events.Event, error) {
 	if s.Done(Ready) {
 		limit = maxForward
 	}
+	e.Message, e.Checks = events.LimitText(e.Message), events.LimitChecks(e.Checks)
 	e.Final = !e.Retryable || e.Attempt >= limit
 	return e, nil
 }

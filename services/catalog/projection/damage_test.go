@@ -210,9 +210,12 @@ func TestUpgrade(t *testing.T) {
 	}
 	p, stop = run(t, path, later)
 	defer stop()
-	if b, err := p.Get(t.Context(), catalog.Get{ID: "backup-a", Min: unknown.Revision}); err != nil || !b.Held {
-		t.Errorf("%+v, %v", b, err)
-	}
+	eventually(t, func() error { // the old file answers until the new one has been built
+		if b, err := p.Get(t.Context(), catalog.Get{ID: "backup-a", Min: unknown.Revision}); err != nil || !b.Held {
+			return fmt.Errorf("%+v, %w", b, err)
+		}
+		return nil
+	})
 }
 
 // TestUnreadableEnd builds a catalog from a log whose last event cannot be read.

@@ -55,6 +55,9 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Parts) == 0 || len(b.Completed.Parts) == 0 { // nothing would come back, and that would be called a success
+		return fault.Errorf(fault.Conflict, "The event log names no parts of this backup, so its entry is damaged and nothing can be restored from it")
+	}
 	found := p.Resolve(ctx)
 	for _, name := range c.Parts {
 		if !slices.ContainsFunc(b.Completed.Parts, func(x events.Part) bool { return x.Name == name }) {
@@ -66,6 +69,11 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	}
 	if b.Completed.Encrypted && len(w.cfg.Identities) == 0 {
 		return fault.Errorf(fault.Invalid, "The backup is encrypted and this server has no key to read it: set encryption.identity_file")
+	}
+	if b.Completed.Encrypted && c.Safety {
+		if err := w.mayEncrypt(ctx, c.Project); err != nil {
+			return err
+		}
 	}
 	s, err := holders(ctx, w.log, c.Project)
 	if err != nil {
@@ -82,6 +90,19 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 		if !other.Terminal() { // else it is about to leave the slot
 			return fault.Errorf(fault.Conflict, "Another restore of the project is running: %s", h.ID)
 		}
+	}
+	return nil
+}
+
+// mayEncrypt returns why the safety backup of a project cannot be encrypted, if it
+// cannot: what replaces an encrypted backup's project must not lie in the open.
+func (w *Worker) mayEncrypt(ctx context.Context, project string) error {
+	env, err := w.log.Last(ctx, events.ProjectAggregate(project))
+	if err != nil && !errors.Is(err, events.ErrNoEvent) {
+		return err
+	}
+	if p, ok := env.Event.(events.ProjectRegistered); !ok || !p.CanEncrypt {
+		return fault.Errorf(fault.Invalid, `The backup is encrypted, so the safety backup of what the restore replaces must be as well, but the project %s has no key to encrypt for: set encryption.recipients, or send "safetyBackup":false`, project)
 	}
 	return nil
 }
@@ -136,12 +157,12 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	if err := at.locate(ctx); err != nil {
 		return err
 	}
-	if err := at.project.Hooks.run(ctx, before, a); err != nil {
-		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a))
+	if err := at.project.Hooks.run(ctx, before, a, at.l); err != nil {
+		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a, at.l))
 	}
 	var err error
 	for _, p := range slices.Backward(at.parts()) {
 		err = errors.Join(err, at.undoPart(ctx, p, p.Kept(at.target(p.Name(), archive.Part{}, nil))))
 	}
-	return errors.Join(err, at.project.Hooks.run(ctx, after, a))
+	return errors.Join(err, at.project.Hooks.run(ctx, after, a, at.l))
 }
