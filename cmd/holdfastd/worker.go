@@ -60,7 +60,7 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify, bus.OneAtATime()), // each reads a whole archive
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCancel, w.Cancel),
-		bus.Answer(q, backup.AliveSubject(c.Pool), func(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }),
+		bus.Answer(q, backup.AliveSubject(c.Pool), lives),
 		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read), bus.Answer(q, backup.SignSubject(c.Pool), w.Sign),
 	)
 	for name := range wc.Destinations {
@@ -73,6 +73,9 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 		return errors.Join(err, q.Close(), closeAll(wc.Destinations))
 	}}, err
 }
+
+// lives answers that this process lives.
+func lives(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }
 
 // alive reports whether a pool has a worker of a service. Only that nobody listens is a
 // no: who does not answer in time may be busy.

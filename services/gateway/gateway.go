@@ -98,7 +98,7 @@ const (
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads),
-		pools: pools{without: map[string]time.Time{}},
+		pools: pools{without: map[string]time.Time{}, noRestorer: map[string]time.Time{}},
 	}
 	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {

@@ -29,6 +29,10 @@ const (
 	Partly    = "partly restored"
 )
 
+// AliveSubject returns the subject of queries whether a pool has a worker for restores;
+// there is an answer if it has.
+func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
+
 // NewID returns a random id: "restore-" and 26 characters of base32.
 func NewID() string { return events.NewID(events.KindRestore) }
 
@@ -79,11 +83,6 @@ func (c Cancel) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCancel, About: events.RestoreAggregate(c.Project, c.ID)}
 }
 
-// Alive asks whether a pool has a worker that restores; there is an answer if it has.
-type Alive struct{}
-
-// AliveSubject returns the subject of Alive queries to a pool.
-func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
 
 // Undo asks for what a restore has replaced.
 type Undo struct {
