@@ -56,10 +56,6 @@ func (d *daemon) restoreService(_ context.Context, log *zap.Logger) (serve.Servi
 	r.EnqueueJobs(bus.JobSource{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Pool: c.Pool, Queue: restore.Queue, Route: w.Queue})
 	r.HandleJobs(bus.JobQueue{Name: restore.Queue, Pool: c.Pool, Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
 	r.HandleEvents(bus.EventSubscription{Name: "restore-drop-" + c.Pool, Kind: events.KindRestore, Event: "completed", Slots: 1, AckWait: c.Backup.AckWait}, events.HandlerFunc(w.Drop))
-	q, err := b.NewQueries("holdfast-restore-" + c.Pool)
-	if err != nil {
-		return serve.Service{}, err
-	}
 	err = errors.Join(
 		bus.Answer(q, restore.AliveSubject(c.Pool), lives),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCreate, w.Create),

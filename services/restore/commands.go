@@ -83,7 +83,6 @@ func (c Cancel) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCancel, About: events.RestoreAggregate(c.Project, c.ID)}
 }
 
-
 // Undo asks for what a restore has replaced.
 type Undo struct {
 	ID      string          `json:"id"`
