@@ -23,7 +23,7 @@ func cancelWait(workers bool) time.Duration {
 
 // cancel answers POST /backups/:id/cancel.
 func (g *Gateway) cancel(c *fiber.Ctx) error {
-	b, err := g.findAny(c)
+	b, err := g.findAny(c, nil)
 	if err != nil {
 		return err
 	}

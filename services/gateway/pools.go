@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
@@ -94,6 +95,20 @@ func (p *pools) warnings() []string {
 	for _, pool := range p.all {
 		if since, ok := p.without[pool]; ok && time.Since(since) > poolsBrief {
 			all = append(all, poolSentence(p.work[pool]))
+		}
+	}
+	return all
+}
+
+// states returns for each pool whether it has a worker, and since when it has none.
+func (p *pools) states() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]string{}
+	for _, pool := range p.all {
+		all[pool] = monitor.OK
+		if since, ok := p.without[pool]; ok {
+			all[pool] = "No worker since " + since.UTC().Format(time.RFC3339)
 		}
 	}
 	return all

@@ -90,7 +90,7 @@ func (at *attempt) leave(ctx context.Context) error {
 func (at *attempt) settle(ctx context.Context) {
 	at.endSafety(ctx)
 	if at.w.located(at.a.ID) { // this attempt or an earlier one may have stopped the services
-		_ = at.project.Hooks.run(ctx, after, at.a) // the restore has ended, however that goes
+		_ = at.project.Hooks.run(ctx, after, at.a, at.l) // the restore has ended, however that goes
 	}
 	if ctx.Err() == nil {
 		at.forgetLocation()

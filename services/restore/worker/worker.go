@@ -67,6 +67,7 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
+	kept     kept
 
 	mu     sync.Mutex
 	claims map[string]chan struct{} // restores that a goroutine works on; closed when it ends
