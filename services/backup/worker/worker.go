@@ -115,12 +115,17 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
 		return err
 	}
-	if req.Under != "" { // the slot is its restore's
-		return w.next(ctx, log, a, cause, l)
-	}
 	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
+	}
+	if state.Cancel && !state.Terminal() { // what a worker that has died has left is gone before the backup ends
+		if err := w.removeAttempts(ctx, a, state, state.Attempt); err != nil {
+			l.Warn("left behind at the destination", zap.Error(err))
+		}
+	}
+	if req.Under != "" { // the slot is its restore's
+		return w.next(ctx, log, a, cause, l)
 	}
 	if state.Terminal() { // an old request, or the worker died before all was done
 		if err := w.release(ctx, a, cause, 0); err != nil {

@@ -129,7 +129,11 @@ func (w *Worker) work(ctx context.Context, log events.Log, a events.Aggregate, c
 			return err
 		}
 	}
-	if err := w.next(ctx, log, a, cause); err != nil {
+	end := w.next
+	if state.Cancel && restore.Cancellable(state) == nil {
+		end = w.stopDead
+	}
+	if err := end(ctx, log, a, cause); err != nil {
 		return err // the slot belongs to whoever goes on
 	}
 	return w.release(ctx, a, cause, held)
