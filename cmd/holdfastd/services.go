@@ -17,7 +17,6 @@ import (
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
 	"github.com/holdfast-dev/holdfast/services/gateway"
 	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
-	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 func (d *daemon) catalogService(_ context.Context, log *zap.Logger) (serve.Service, error) {
