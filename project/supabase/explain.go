@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/goccy/go-yaml"
@@ -28,7 +31,16 @@ func (m *model) explain(err error) error {
 	if e, ok := errors.AsType[*template.MissingRequiredError](err); ok {
 		return fmt.Errorf("%s: the variable %s is required and has no value", at, e.Variable)
 	}
-	return fmt.Errorf("%s: compose does not accept this: %s", at, m.withoutValues(text))
+	return fmt.Errorf("%s: compose does not accept this: %s%s", at, m.withoutValues(text), m.aboutUnset())
+}
+
+// aboutUnset names the variables that nobody sets: with an empty value in its place
+// many a line means nothing.
+func (m *model) aboutUnset() string {
+	if len(m.unset) == 0 {
+		return ""
+	}
+	return "; nobody sets these variables: " + strings.Join(slices.Sorted(maps.Keys(m.unset)), ", ")
 }
 
 var (
