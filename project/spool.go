@@ -34,6 +34,11 @@ func Spool(r *archive.Reader, dir string) (prints []byte, err error) {
 	return spool(r, &spooler{dir: dir})
 }
 
+// SpoolNeed returns what Spool writes into a folder.
+func SpoolNeed(p archive.Part, dir string, minFree int64) Need {
+	return Need{Part: Database, At: dir, Bytes: p.Bytes, MinFree: minFree}
+}
+
 // Inspect reads what [Spool] reads, and as strictly, but writes nothing.
 func Inspect(r *archive.Reader) (prints []byte, err error) {
 	return spool(r, &spooler{seen: map[string]bool{}})

@@ -172,13 +172,13 @@ func TestFoldersOfOtherPartsAreNoConfiguration(t *testing.T) {
 			if !ok {
 				continue
 			}
-			_, files, _, err := project.Measure(t.Context(), c)
+			m, err := project.Measure(t.Context(), c)
 			want := 4 // .env, the compose file, files1/x and own/x
 			if o.Storage.Path != "" {
 				want--
 			}
-			if err != nil || files != want {
-				t.Errorf("%+v: %d files, want %d, %v", o.Storage, files, want, err)
+			if err != nil || m.Files != want {
+				t.Errorf("%+v: %d files, want %d, %v", o.Storage, m.Files, want, err)
 			}
 		}
 	}

@@ -109,8 +109,8 @@ func (at *attempt) readDatabase() (err error) {
 	if err := os.RemoveAll(at.w.scratch(at.a.ID)); err != nil { // what an attempt that crashed has left takes room
 		return err
 	}
-	if problem := project.ShortOf(project.Database, at.w.cfg.Dir, p.Bytes, at.w.cfg.MinFree); problem != "" {
-		return &refusedError{problem}
+	if room := project.CheckRoom([]project.Need{project.SpoolNeed(p, at.w.cfg.Dir, at.w.cfg.MinFree)}); room[0].Problem != "" {
+		return &refusedError{room[0].Problem}
 	}
 	at.source.prints, err = project.Spool(archive.NewPartReader(at.source.plain, p), at.w.scratch(at.a.ID))
 	return at.source.explain(err)
@@ -139,6 +139,7 @@ func (at *attempt) target(name string, source archive.Part, prints []byte) proje
 // check looks at everything that could stand in the way, all of it, so that the
 // operator learns it at once.
 func (at *attempt) check(ctx context.Context) error {
+	var needs []project.Need
 	for _, name := range at.state.Request.Parts {
 		r, t, err := at.restoration(name)
 		if err != nil {
@@ -150,8 +151,12 @@ func (at *attempt) check(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		for _, c := range checks {
+			needs = append(needs, c.Needs...)
+		}
 		at.addChecks(name, checks)
 	}
+	at.addChecks("", project.CheckRoom(needs)) // several parts may need the same disk
 	checks, err := at.planPasswords(ctx)
 	if err != nil {
 		return err
@@ -179,6 +184,9 @@ func (at *attempt) check(ctx context.Context) error {
 // addChecks adds what was looked at of a part to the plan.
 func (at *attempt) addChecks(part string, checks []project.Check) {
 	for _, c := range checks {
+		if c.Name == "" {
+			continue // it has only needs
+		}
 		x := events.RestoreCheck{Name: c.Name, OK: c.Problem == "", Sentence: c.Problem, Forced: c.Problem != "" && c.Judgment && at.state.Request.Force}
 		if x.Forced {
 			at.warned.add(archive.Warning{Part: part, Code: c.Name, Sentence: c.Problem})
