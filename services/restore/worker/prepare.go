@@ -314,7 +314,7 @@ func diagnose(err error) events.RestoreFailed {
 		}
 		return events.RestoreFailed{Reason: reason, Message: strings.TrimSuffix(source.Sentence, "."), Retryable: source.Retry}
 	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrVersion), errors.Is(err, archive.ErrLimit):
-		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + plainly(err)}
+		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + project.Damage(err)}
 	case noSpace(err):
 		return events.RestoreFailed{Reason: events.ReasonNoSpace, Message: "A disk that the restore needs is full; make room and try again"}
 	case fault.CodeOf(err) == fault.Conflict, fault.CodeOf(err) == fault.BackupNotFound:
@@ -323,18 +323,4 @@ func diagnose(err error) events.RestoreFailed {
 		return events.RestoreFailed{Reason: events.ReasonDestination, Message: fault.MessageOf(err), Retryable: true}
 	}
 	return events.RestoreFailed{Reason: events.ReasonInternal, Message: "An internal error; the log of the worker says more", Retryable: true}
-}
-
-// plainly shortens an error of the archive to what helps, without names of storage
-// objects.
-func plainly(err error) string {
-	for _, known := range []struct {
-		err  error
-		text string
-	}{{archive.ErrVersion, "a later version of Holdfast made it"}, {archive.ErrTwice, "it holds the same name twice"}, {archive.ErrUnsafe, "it holds something unsafe"}, {archive.ErrLimit, "it holds more than its manifest says"}} {
-		if errors.Is(err, known.err) {
-			return known.text
-		}
-	}
-	return "what was read does not match its sums"
 }
