@@ -115,6 +115,37 @@ func TestTwoProjectsOfOneDatabase(t *testing.T) {
 	}
 }
 
+// TestTwoProjectsThatShareAFolder are an error of `config check` and shown as broken; no
+// restore of one is made that would change files of the other.
+func TestTwoProjectsThatShareAFolder(t *testing.T) {
+	root, dir := t.TempDir(), t.TempDir()
+	put(t, root, "prod/.env", "A=prod")
+	put(t, root, "prod/staging/.env", "A=staging")
+	put(t, root, "functions/main/index.ts", "x")
+	projects := fmt.Sprintf("{id: p, functions: {path: %s/functions}, config: {root: %s/prod, include: [\"**\"]}}\n  - {id: staging, functions: {path: %s/prod/../functions/}, config: {root: %s/prod/staging, include: [\"**\"]}}", root, root, root, root)
+	const same, nested = "have the same folder, ", "The folder of the part config of the project staging, "
+	contains(t, check(t, projects), "project p: The part functions of the project p and the part functions of the project staging "+same, "project staging: The part functions of the project staging and ", "project p: "+nested, "config.exclude of p")
+	d := start(t, config(dir+"/data", dir+"/backups", projects, ""))
+	d.ready()
+	d.want(d.call("GET", "/projects/p", ""), 200, `"status":"broken"`, same, nested)
+	d.want(d.call("GET", "/projects/staging", ""), 200, `"status":"broken"`, same)
+	for id, c := range map[string]struct {
+		parts string
+		want  int
+	}{"p": {`["config"]`, 409}, "staging": {`["config"]`, 200}} {
+		put(t, root, "prod/staging/.env", "A=staging")
+		a := d.call("POST", "/backups", `{"projectId":"`+id+`"}`)
+		d.want(a, 201)
+		put(t, root, "prod/staging/.env", "A=changed")
+		restore := "/backups/" + a.backup()["id"].(string) + "/restore"
+		d.want(d.call("POST", restore, `{"safetyBackup":false,"restoreTypes":["functions"]}`), 409, same)
+		d.want(d.call("POST", restore, `{"safetyBackup":false,"restoreTypes":`+c.parts+`}`), c.want)
+		if got := sh(t, root, "cat prod/staging/.env"); (got == "A=changed") != (c.want == 409) {
+			t.Errorf("%s: the file of staging is %q", id, got)
+		}
+	}
+}
+
 // TestARunningDatabaseBelowTheFolder is neither in the configuration nor touched by a
 // restore of it.
 func TestARunningDatabaseBelowTheFolder(t *testing.T) {
@@ -175,7 +206,9 @@ func TestFilesThatCannotBeFound(t *testing.T) {
 	d.want(found, 201)
 	d.want(d.call("GET", "/backups/"+found.backup()["id"].(string), ""), 200, `"name":"storage"`)
 	contains(t, check(t, projects[:strings.IndexByte(projects, '\n')]), "storage    "+src.Dir+"/late/stub/stub: 5 files", "backend file, tenant stub/stub", "The configuration is good.")
-	d.want(d.call("GET", "/projects/p", ""), 200, `"status":"ok"`)
+	if p := d.call("GET", "/projects/p", "").body; strings.Contains(p, "cannot be found") || !strings.Contains(p, "The project without leads to the same database postgres") {
+		t.Errorf("the project is %s", p)
+	}
 }
 
 // TestObjectsWithoutAService fail the backup and the check: nothing says where their

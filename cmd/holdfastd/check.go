@@ -16,9 +16,10 @@ import (
 // checkProjects prints what was found of each project, and returns what is wrong.
 func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool) error {
 	var errs []error
-	databases := map[project.Identity][]string{}
+	databases, projects := map[project.Identity][]string{}, map[string]project.Project{}
 	for _, p := range c.Projects {
 		found := resolverOf(p, c.Backup.LockTimeout)(ctx)
+		projects[p.ID] = found
 		r := report{out: out, found: found}
 		r.line("Project %s", p.ID)
 		problems := found.Problems()
@@ -38,6 +39,9 @@ func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool
 		if ids := databases[id]; len(ids) > 1 {
 			errs = append(errs, fmt.Errorf("the projects %s and %s lead to the same database %s of the same server; a restore of one would replace the other", ids[0], ids[1], id.Database))
 		}
+	}
+	for _, o := range project.Overlaps(projects) {
+		errs = append(errs, fmt.Errorf("project %s: %s", o.Project, o.Sentence))
 	}
 	return errors.Join(errs...)
 }

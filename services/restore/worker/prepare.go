@@ -163,6 +163,7 @@ func (at *attempt) check(ctx context.Context) error {
 	}
 	at.addChecks(project.Config, checks)
 	at.plan.Checks = append(at.plan.Checks, at.checkServer(ctx)...)
+	at.plan.Checks = append(at.plan.Checks, at.checkFolders(ctx)...)
 	at.plan.Seconds = 2 + at.plan.Bytes/bytesPerSecond
 	if !at.state.Request.DryRun {
 		return nil // Build reads everything
