@@ -34,9 +34,10 @@ func Measure(ctx context.Context, p Part) (m Measured, err error) {
 		path = x.Path
 	case *ConfigPart:
 		path = x.Root
+		open := openFiles(ctx)
 		keep = func(name string, dir bool) (take, enter bool) {
 			take, enter = x.keep(name, dir, map[string]bool{})
-			if code, _ := x.unfit(name, dir); code != "" {
+			if code, _ := x.unfit(name, dir, open); code != "" {
 				return false, false
 			}
 			return take, enter
