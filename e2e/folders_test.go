@@ -211,6 +211,25 @@ func TestFilesThatCannotBeFound(t *testing.T) {
 	}
 }
 
+// TestConfigCheckSaysWhatWasFound of each project, and what has led to it.
+func TestConfigCheckSaysWhatWasFound(t *testing.T) {
+	src, _ := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 5})
+	own := t.TempDir()
+	put(t, own, "fn/main/index.ts", "x")
+	sh(t, own, "truncate -s 3M fn/main/cache.img")
+	tools, file := src.DB.Bin, src.Dir+"/docker-compose.yml:"
+	got := check(t, fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}}", src.Dir, tools), "--connect")
+	contains(t, got, "Project p\n", fmt.Sprintf("server     127.0.0.1:%d, database postgres, PostgreSQL 15.", src.DB.Port),
+		", system identifier "+text(t, src.DB, "postgres", "SELECT system_identifier::text FROM pg_control_system()")+" (from "+file, ", service db)",
+		"storage    "+src.Dir+"/volumes/storage/stub/stub: 5 files, ", "; backend file, tenant stub/stub (from "+file, ", service storage)",
+		"functions  "+src.Dir+"/volumes/functions: ", ", service functions)", "config     "+src.Dir+": ", "(from the folder of `supabase:`)")
+	corrected := check(t, fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}, storage: {path: %s, tenant: a/b}, functions: {path: %s/fn}, config: {root: %s, include: ['*.ts']}}", src.Dir, tools, own, own, own))
+	contains(t, corrected, fmt.Sprintf("server     127.0.0.1:%d, database postgres (from ", src.DB.Port), "storage    "+own+"/a/b: 0 files, 0 B; backend file, tenant a/b (from storage.path)",
+		"functions  "+own+"/fn: 2 files, 3.0 MiB (4.0 KiB on the disk) (from functions.path)", "config     "+own+": 0 files, 0 B (from config.root)")
+	put(t, src.Dir, "docker-compose.override.yml", "services: {storage: {environment: {STORAGE_BACKEND: s3}}}\n")
+	contains(t, check(t, fmt.Sprintf("{id: p, supabase: %s, functions: none}", src.Dir)), "storage    cannot be found", `keeps its files on "s3"`, "docker-compose.override.yml:1", "functions  not backed up. The configuration says none.")
+}
+
 // TestObjectsWithoutAService fail the backup and the check: nothing says where their
 // files are.
 func TestObjectsWithoutAService(t *testing.T) {

@@ -31,6 +31,7 @@ func TestComposeMeansTheSame(t *testing.T) {
 	for _, name := range names {
 		t.Run(filepath.Base(name), func(t *testing.T) { compare(t, layoutFolder(t, name)) })
 	}
+	t.Run("values", func(t *testing.T) { compare(t, folder(t, valuesFolder())) })
 	for name, c := range databaseCases {
 		if c.lenient {
 			continue
