@@ -272,6 +272,7 @@ func TestErrorsNameFileAndLineAndNoValue(t *testing.T) {
 		"quotes of .env":      {".env", "A=1\nB='" + secret + "\nC=1\n", ".env:"},
 		"a name of .env":      {".env", "A=1\nB " + secret + "=1\n", ".env:2"},
 		"an unset variable":   {"docker-compose.yml", "services:\n  db:\n    volumes: [\"${SOCKET}:/run/x.sock\"]\n", "nobody sets these variables: SOCKET"},
+		"an empty beginning":  {"docker-compose.yml", "services:\n  db:\n    environment: {A: \"$A$B$C$D$E$F\"}\n    volumes:\n      - ${SOCKET}:/run/x.sock:ro\n", "docker-compose.yml:5: the variable SOCKET has no value: compose does not accept this: invalid spec; nobody sets these variables: A, B, C, D, E, and 2 others"},
 		"the project's name":  {".env", "POSTGRES_PASSWORD=" + secret + "\nCOMPOSE_PROJECT_NAME=../../x\n", "project name"},
 		"an env_file":         {"db.env", "A='" + secret + "\n", "db.env:"},
 	} {

@@ -135,6 +135,9 @@ func readComposed(t *testing.T, b []byte) (c composed) {
 		for k, v := range s.Environment {
 			s.Environment[k] = strings.ReplaceAll(v, "$$", "$")
 		}
+		for i, v := range s.Command {
+			s.Command[i] = strings.ReplaceAll(v, "$$", "$")
+		}
 		if s.VolumesFrom != nil { // what the others mount has been added
 			s.Volumes = nil
 			c.Services[name] = s
