@@ -127,8 +127,8 @@ func territoryOf(id string, part Part) (t territory, ok bool) {
 	if path == "" {
 		return t, false
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
 	}
 	t = territory{id: id, part: part, path: filepath.Clean(path)}
 	var st unix.Stat_t

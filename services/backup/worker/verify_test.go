@@ -82,7 +82,8 @@ func TestVerifyReadsAsStrictlyAsARestore(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, e := range []events.Event{
-				events.BackupRequested{Pool: "default", Type: backup.Full, Destination: "local"}, events.BackupStarted{Attempt: 1, Worker: "w"},
+				events.BackupRequested{Pool: "default", Type: backup.Full, Destination: "local"},
+				events.BackupStarted{Attempt: 1, Worker: "w"},
 				events.BackupCompleted{Attempt: 1, Pool: "default", Key: info.Key, Size: info.Size, SHA256: info.SHA256},
 			} {
 				if _, err := b.log.Append(t.Context(), b.a, events.Revision(i), e, events.Cause{}); err != nil {
