@@ -17,6 +17,8 @@ import (
 type FunctionsPart struct {
 	Path string
 
+	Apart []string // sentences about what the service mounts in there from other places
+
 	// Env returns the names of the variables that the functions are given; nil if
 	// nobody knows.
 	Env func() (map[string]bool, error)
@@ -32,10 +34,24 @@ func (p *FunctionsPart) Dump(ctx context.Context, _ *Session, w *archive.Writer)
 		return nil, err
 	}
 	defer t.close()
+	if err := noteApart(t.t, p.Apart); err != nil {
+		return nil, err
+	}
 	if err := t.walk(ctx, func(string, bool) (bool, bool) { return true, true }); err != nil {
 		return nil, err
 	}
 	return t.t.warnings(), nil
+}
+
+// noteApart warns of what lies in the folder of a part only for the service that mounts
+// it there.
+func noteApart(t *tally, sentences []string) error {
+	for _, s := range sentences {
+		if err := t.note(mountsApart, "", "%s", s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ConfigPart is the files of a folder that patterns choose.

@@ -38,7 +38,7 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 		return f.unavailable(err, dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
 	}
 	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
-	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
+	return &project.FunctionsPart{Path: dir, Env: f.functionVariables, Apart: f.apart(ctx, name, target)}, nil
 }
 
 // functionsAt returns where in its container a service has the functions: at the usual

@@ -41,7 +41,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		return f.unavailable(err, dir, &project.StoragePart{Path: dir, Tenant: tenant}), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
-	return &project.StoragePart{Path: dir, Tenant: tenant}, nil
+	return &project.StoragePart{Path: dir, Tenant: tenant, Apart: f.apart(ctx, name, target)}, nil
 }
 
 // part returns the folder that a service mounts. What is not there is an error that

@@ -18,9 +18,9 @@ func describe(p project.Project, dir string) string {
 	for _, part := range p.Parts {
 		switch x := part.(type) {
 		case *project.StoragePart:
-			out = append(out, "storage "+x.Path+" "+x.Tenant)
+			out = append(out, append([]string{"storage " + x.Path + " " + x.Tenant}, x.Apart...)...)
 		case *project.FunctionsPart:
-			out = append(out, "functions "+x.Path)
+			out = append(out, append([]string{"functions " + x.Path}, x.Apart...)...)
 		case *project.ConfigPart:
 			out = append(out, "config "+x.Root+" without "+strings.Join(x.Data, " "))
 		case *project.UnavailablePart:
@@ -99,6 +99,7 @@ func TestPartsAreWhereTheServicesMountThem(t *testing.T) {
 		"functions one by one":      {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./volumes/functions/main:/home/deno/functions/main\", \"./volumes/functions/a/index.ts:/home/deno/functions/a/index.ts\"]}}\n", want: []string{"functions DIR/volumes/functions"}},
 		"functions from two places": {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./volumes/functions/main:/home/deno/functions/main\", \"../files/fn/main:/home/deno/functions/other\"]}}\n", want: []string{"no functions: ", "docker-compose.yml:1: the service functions mounts functions from several places: DIR/volumes/functions/main, PARENT/files/fn/main", "functions.path"}},
 		"functions, main service":   {compose: "services: {functions: {image: supabase/edge-runtime, command: [start, --main-service, /srv/fn/main], volumes: [\"../files/fn:/srv/fn\"]}}\n", want: []string{"functions PARENT/files/fn"}},
+		"functions from elsewhere":  {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./volumes/functions:/home/deno/functions\", \"./main.ts:/home/deno/functions/main/index.ts\", \"" + disk + ":/home/deno/functions/shared\", \"libs:/home/deno/functions/libs\"]}}\nvolumes: {libs: }\n", want: []string{"functions DIR/volumes/functions\nThe service functions mounts libs at /home/deno/functions/libs: it does not lie in DIR/volumes/functions, so the backup does not hold it.\nThe service functions mounts " + disk + " at /home/deno/functions/shared"}},
 		"functions of a part":       {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [{type: volume, source: shared, target: /home/deno/functions, volume: {subpath: fn}}]}}\nvolumes: {shared: {name: shared}}\n", want: []string{"no functions: ", "VOLUMES/shared/_data/fn is not there"}},
 		"volumes of another":        {compose: "services: {storage: {image: supabase/storage-api, volumes_from: [\"files:ro\"]}, files: {image: busybox, volumes: [\"" + disk + ":/var/lib/storage\"]}}\n", want: []string{"storage " + disk}},
 		"functions in the image":    {compose: "services: {functions: {image: supabase/edge-runtime}}\n", want: []string{"absent functions false The service functions mounts nothing"}},

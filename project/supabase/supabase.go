@@ -97,7 +97,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 		}
 	}
 	f.note(project.Config, from)
-	p.Notes = append(m.notes, f.remarks(ctx)...)
+	p.Notes = append(m.notes, f.remarks(p.Parts)...)
 	root := o.Config.Root
 	o.Config.Exclude = append(literal(relative(root, f.parts)), o.Config.Exclude...)
 	o.Config.Data, o.Config.Deployment = relative(root, m.dataFolders()), relative(root, m.deployment())
