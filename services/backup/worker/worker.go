@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -61,7 +62,8 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
-	problems sync.Map // ids of the projects that are looked at again soon
+	problems sync.Map                            // ids of the projects that are looked at again soon
+	shared   atomic.Pointer[map[string][]string] // what restores of each project would change of others
 }
 
 // New returns a worker that records in log what it does.
