@@ -3,57 +3,63 @@ package project
 import (
 	"context"
 	"io/fs"
-	"path/filepath"
-	"strings"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
 )
 
 // Measure counts the files of a part, and their bytes, as far as they can be seen. A
-// database is not measured.
-func Measure(ctx context.Context, p Part) (path string, files int, bytes int64, err error) {
-	keep := func(string, bool) (take, enter bool) { return true, true }
+// database is not measured. at is the folder that was looked at.
+func Measure(ctx context.Context, p Part) (at string, files int, bytes int64, err error) {
+	keep := func(*os.File, string, bool) (take, enter bool) { return true, true }
+	var place Place
+	below := "."
 	switch x := p.(type) {
 	case *StoragePart:
-		path = filepath.Join(x.Path, x.base())
-		if !exists(path) && exists(x.Path) {
-			return path, 0, 0, nil // nothing was uploaded yet
-		}
+		place, below = x.place(), x.base()
 	case *FunctionsPart:
-		path = x.Path
+		place = x.place()
 	case *ConfigPart:
-		path = x.Root
-		keep = func(name string, dir bool) (take, enter bool) {
-			take, enter = x.keep(name, dir, map[string]bool{})
-			if code, _ := x.unfit(name, dir); code != "" {
-				return false, false
-			}
-			return take, enter
-		}
+		place, keep = x.place(), x.counts
 	default:
 		return "", 0, 0, nil
 	}
-	root, err := filepath.EvalSymlinks(path)
+	at = path.Join(place.Path, below)
+	root, err := place.openDir()
 	if err != nil {
-		return path, 0, 0, err
+		return at, 0, 0, err
 	}
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	defer root.Close() //nolint:errcheck // opened for reading
+	files, bytes, err = measureBelow(ctx, root, below, keep)
+	return at, files, bytes, err
+}
+
+// counts reports whether a backup takes a name, and whether it looks below it.
+func (p *ConfigPart) counts(root *os.File, name string, dir bool) (take, enter bool) {
+	if code, _ := p.unfit(root, name, dir); code != "" {
+		return false, false
+	}
+	return p.keep(name, dir, map[string]bool{})
+}
+
+// measureBelow counts the regular files below a folder of root.
+func measureBelow(ctx context.Context, root *os.File, below string, keep func(root *os.File, name string, dir bool) (take, enter bool)) (files int, bytes int64, err error) {
+	err = walkBeneath(root, below, func(name string, e fs.DirEntry) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || name == root {
-			return err
-		}
-		rel, _ := filepath.Rel(root, name) // it lies below
-		take, enter := keep(rel, d.IsDir())
+		take, enter := keep(root, name, e.IsDir())
 		switch {
-		case d.IsDir() && (!enter || strings.HasPrefix(rel, ownPrefix)):
+		case e.IsDir() && (!enter || isOwn(name)):
 			return fs.SkipDir
-		case !take || !d.Type().IsRegular():
+		case !take || !e.Type().IsRegular():
 			return nil
 		}
-		if info, err := d.Info(); err == nil {
-			files, bytes = files+1, bytes+info.Size()
+		if st, err := statBeneath(root, name); err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			files, bytes = files+1, bytes+st.Size
 		}
 		return nil
 	})
-	return path, files, bytes, err
+	return files, bytes, err
 }

@@ -79,5 +79,5 @@ func (f *folder) fullDisk(e *archive.EntryError, err error) error {
 	if e != nil {
 		file += fmt.Sprintf(" (%d MiB)", up(e.Size))
 	}
-	return fail(err, "%s of the part %s has no room on the disk of %s, where %d MiB must stay free (min_free). Nothing was changed; make room there and try again.", file, f.part, f.root, up(f.t.MinFree))
+	return fail(err, "%s of the part %s has no room on the disk of %s, where %d MiB must stay free (min_free). Nothing was changed; make room there and try again.", file, f.part, f.at.Path, up(f.t.MinFree))
 }

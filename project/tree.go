@@ -29,9 +29,11 @@ type tree struct {
 
 // openTree opens a folder. A folder that is not there is an error: an empty
 // backup must not be green.
-func openTree(part, folder string, w *archive.Writer) (*tree, error) {
-	f, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY, 0)
+func openTree(part string, at Place, w *archive.Writer) (*tree, error) {
+	f, err := at.openDir()
 	switch {
+	case errors.Is(err, ErrOutside):
+		return nil, fail(err, "%s", outsideSentence(part))
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fail(err, "The folder of the part %s is not there; check %s.path of the project.", part, part)
 	case errors.Is(err, fs.ErrPermission):
@@ -42,6 +44,11 @@ func openTree(part, folder string, w *archive.Writer) (*tree, error) {
 	t := &tree{part: part, root: f, w: w, t: newTally(part, w)}
 	t.ahead.start(t)
 	return t, nil
+}
+
+// outsideSentence says that a link leads out of the project.
+func outsideSentence(part string) string {
+	return fmt.Sprintf("The folder of the part %s is or lies behind a link that leads out of the folder of the project; set %s.path of the project, or list the folder in its allowed_paths.", part, part)
 }
 
 // close ends the reading ahead. What was not written by then is given up.

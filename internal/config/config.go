@@ -80,10 +80,16 @@ const (
 
 // Project says where the parts of a project are.
 type Project struct {
-	ID        string      `yaml:"id"`
-	Name      string      `yaml:"name"`     // default: the id
-	Supabase  string      `yaml:"supabase"` // folder in which all parts are found
-	EnvFile   string      `yaml:"env_file"` // of that folder, instead of .env
+	ID       string `yaml:"id"`
+	Name     string `yaml:"name"`     // default: the id
+	Supabase string `yaml:"supabase"` // folder in which all parts are found
+	EnvFile  string `yaml:"env_file"` // of that folder, instead of .env
+
+	// AllowedPaths are files and folders outside of the folder Supabase, absolute or
+	// relative to it, that its compose files may name: as bind mounts, env_file, include,
+	// secrets. Nothing else outside of the folder is read or written.
+	AllowedPaths []string `yaml:"allowed_paths"`
+
 	Database  Database    `yaml:"database"`
 	Storage   Storage     `yaml:"storage"`
 	Functions Folder      `yaml:"functions"`

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -17,7 +16,15 @@ import (
 // explain says what is wrong with the compose files: where, and without any value
 // of them or of .env. Names of keys, services and files are fine.
 func (m *model) explain(err error) error {
+	if errors.Is(err, errNoLandlock) {
+		return fmt.Errorf("%s: %w", m.files[0], errNoLandlock)
+	}
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		if _, perr := m.scope.place(e.Path); perr != nil {
+			if outside, ok := errors.AsType[*outsideError](perr); ok {
+				return fmt.Errorf("%s: %w; move the file there, %s", m.mention(filepath.Base(e.Path)), outside, allowPath)
+			}
+		}
 		return fmt.Errorf("%s, to which %s refers, cannot be read: %w", e.Path, m.mention(filepath.Base(e.Path)), e.Err)
 	}
 	text := err.Error()
@@ -39,7 +46,7 @@ var (
 )
 
 // syntax returns the place of an error in the syntax of a file, or "".
-func (*model) syntax(text string) string {
+func (m *model) syntax(text string) string {
 	found := parseFailure.FindStringSubmatch(text)
 	if found == nil {
 		return ""
@@ -52,7 +59,7 @@ func (*model) syntax(text string) string {
 		}
 		line = max(line, i)
 	}
-	if b, err := os.ReadFile(found[1]); err == nil {
+	if b, err := m.read(found[1]); err == nil {
 		_, err = parser.ParseBytes(b, 0)
 		if e, ok := errors.AsType[yaml.Error](err); ok {
 			line = e.GetToken().Position.Line

@@ -24,7 +24,8 @@ func layout(text string) map[string]string {
 }
 
 // TestLayouts finds the projects of folders in the shape that installers and panels
-// make. What must be found stands at the end of each file of testdata.
+// make. What must be found stands at the end of each file of testdata, and before it
+// which paths the operator must allow.
 func TestLayouts(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(names) < 6 {
@@ -39,11 +40,11 @@ func TestLayouts(t *testing.T) {
 			files := layout(string(b))
 			dir := filepath.Join(t.TempDir(), "demo")
 			for file, text := range files {
-				if file != "want" {
+				if file != "want" && file != "allowed" {
 					write(t, filepath.Join(dir, file), text)
 				}
 			}
-			p := find(t, dir, supabase.Options{VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, container("demo-db-1", "172.18.0.5", of(dir)))})
+			p := find(t, dir, supabase.Options{AllowedPaths: strings.Fields(files["allowed"]), VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, container("demo-db-1", "172.18.0.5", of(dir)))})
 			url, err := p.Server.URL(t.Context())
 			if err != nil {
 				url = err.Error()

@@ -27,7 +27,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		return nil, &project.Absence{Part: project.Storage, Chosen: true}
 	case o.Path != "":
 		f.note(project.Storage, "storage.path")
-		return &project.StoragePart{Path: o.Path, Tenant: tenant}, nil
+		return storageAt(f.m.scope.named(o.Path), tenant), nil
 	case err != nil:
 		return unavailable(project.Storage, err), nil
 	case name == "":
@@ -38,10 +38,10 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 	}
 	dir, err := f.part(ctx, storageRole, name, target)
 	if err != nil {
-		return f.unavailable(err, dir, &project.StoragePart{Path: dir, Tenant: tenant}), nil
+		return f.unavailable(err, dir.Path, storageAt(dir, tenant)), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
-	return &project.StoragePart{Path: dir, Tenant: tenant}, nil
+	return storageAt(dir, tenant), nil
 }
 
 // functions finds the folder of the edge functions.
@@ -54,7 +54,7 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 		return nil, &project.Absence{Part: project.Functions, Chosen: true}
 	case o.Path != "":
 		f.note(project.Functions, "functions.path")
-		return &project.FunctionsPart{Path: o.Path, Env: f.functionVariables}, nil
+		return functionsAt(f.m.scope.named(o.Path), f.functionVariables), nil
 	case err != nil:
 		return unavailable(project.Functions, err), nil
 	case name == "":
@@ -65,32 +65,45 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 	}
 	dir, err := f.part(ctx, functionsRole, name, functionsTarget)
 	if err != nil {
-		return f.unavailable(err, dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
+		return f.unavailable(err, dir.Path, functionsAt(dir, f.functionVariables)), nil
 	}
 	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
-	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
+	return functionsAt(dir, f.functionVariables), nil
 }
 
 // part returns the folder that a service mounts. What is not there is an error that
 // says what to do; the folder is returned as well.
-func (f *found) part(ctx context.Context, r role, service, target string) (string, error) {
+func (f *found) part(ctx context.Context, r role, service, target string) (project.Place, error) {
 	advice := fmt.Sprintf("start it, set %s, or set %s: none", r.key, strings.TrimSuffix(r.key, ".path"))
-	dir, what, mounts, err := f.folderOf(ctx, service, target)
+	dir, what, mounts, err := f.placeOf(ctx, service, target)
 	at := f.m.where("services." + service)
+	if outside, ok := errors.AsType[*outsideError](err); ok {
+		return project.Place{}, fmt.Errorf("%s: the service %s keeps its files in %s, but %w; set %s, or %s: none, %s", at, service, what, outside, r.key, strings.TrimSuffix(r.key, ".path"), allowPath)
+	}
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%s: the service %s has its files at %s, but %w; %s", at, service, target, err, advice)
+		return project.Place{}, fmt.Errorf("%s: the service %s has its files at %s, but %w; %s", at, service, target, err, advice)
 	case !mounts:
-		return "", fmt.Errorf("%s: the service %s mounts nothing at %s, where it keeps its files; %s", at, service, target, advice)
+		return project.Place{}, fmt.Errorf("%s: the service %s mounts nothing at %s, where it keeps its files; %s", at, service, target, advice)
 	}
-	fi, err := os.Stat(dir)
+	there, err := isFolder(dir)
 	switch {
-	case err == nil && fi.IsDir():
+	case there:
 		return dir, nil
 	case errors.Is(err, os.ErrPermission):
-		return "", fmt.Errorf("%s: the service %s keeps its files in %s, but this user may not read %s", at, service, what, dir)
+		return project.Place{}, fmt.Errorf("%s: the service %s keeps its files in %s, but this user may not read %s", at, service, what, dir.Path)
 	}
-	return dir, fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir, advice)
+	return dir, fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir.Path, advice)
+}
+
+// isFolder reports whether a folder is there.
+func isFolder(at project.Place) (bool, error) {
+	d, err := at.Open()
+	if err != nil {
+		return false, err
+	}
+	fi, err := d.Stat()
+	return err == nil && fi.IsDir(), errors.Join(err, d.Close())
 }
 
 // usual returns a part at its usual place in a folder whose compose files do not
@@ -101,11 +114,15 @@ func (f *found) usual(part, dir, tenant string) (project.Part, *project.Absence)
 		key := strings.ToLower(part)
 		return nil, &project.Absence{Part: part, Sentence: fmt.Sprintf("No service of %s keeps %s files, and %s is not there; set %s.path, or %s: none.", strings.Join(f.m.files, ", "), part, path, key, key)}
 	}
+	at, err := f.m.scope.place(path)
+	if err != nil {
+		return unavailable(part, fmt.Errorf("%w; set %s.path, %s", err, strings.ToLower(part), allowPath)), nil
+	}
 	f.note(part, "the usual folder; no service of "+strings.Join(f.m.files, ", ")+" mounts it")
 	if part == project.Storage {
-		return &project.StoragePart{Path: path, Tenant: tenant}, nil
+		return storageAt(at, tenant), nil
 	}
-	return &project.FunctionsPart{Path: path, Env: f.functionVariables}, nil
+	return functionsAt(at, f.functionVariables), nil
 }
 
 // unavailable returns a part whose folder is not there. A restore may make it if it
@@ -144,7 +161,7 @@ func (f *found) tenant(env map[string]string) string {
 // functionVariables returns the names of the variables that .env and the compose
 // files give to the functions, as the files are now.
 func (f *found) functionVariables() (map[string]bool, error) {
-	m, err := load(context.Background(), f.m.folder, f.options.EnvFile)
+	m, err := load(context.Background(), f.m.folder, f.m.scope, f.options.EnvFile)
 	if err != nil {
 		return nil, err
 	}
