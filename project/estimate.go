@@ -2,7 +2,6 @@ package project
 
 import (
 	"context"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,11 +17,11 @@ func Estimate(ctx context.Context, s *Session, parts []Part) int64 {
 		case *DatabasePart:
 			total += s.size(ctx)
 		case *StoragePart:
-			total += bytesBelow(ctx, p.place(), p.base(), disks)
+			total += bytesBelow(ctx, Storage, p.place(), p.base(), disks)
 		case *FunctionsPart:
-			total += bytesBelow(ctx, p.place(), ".", disks)
+			total += bytesBelow(ctx, Functions, p.place(), ".", disks)
 		case *ConfigPart:
-			total += bytesBelow(ctx, p.place(), ".", disks)
+			total += bytesBelow(ctx, Config, p.place(), ".", disks)
 		}
 	}
 	return total
@@ -49,7 +48,7 @@ const smallDisk = 64 << 30
 
 // bytesBelow returns an upper bound of the bytes in the files of a folder. disks
 // are the file systems that were counted whole.
-func bytesBelow(ctx context.Context, at Place, below string, disks map[uint64]bool) (n int64) {
+func bytesBelow(ctx context.Context, part string, at Place, below string, disks map[uint64]bool) (n int64) {
 	root, err := at.openDir()
 	if err != nil {
 		return 0
@@ -67,6 +66,6 @@ func bytesBelow(ctx context.Context, at Place, below string, disks map[uint64]bo
 		disks[fi.Dev] = true
 		return used
 	}
-	_, n, _ = measureBelow(ctx, root, below, func(*os.File, string, bool) (take, enter bool) { return true, true }) // what can be seen; the dump says the rest
+	_, n, _ = measureBelow(ctx, part, root, below, everything) // what can be seen; the dump says the rest
 	return n
 }

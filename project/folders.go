@@ -119,6 +119,11 @@ func (p *ConfigPart) unfit(root *os.File, name string, dir bool) (code, why stri
 	return "", ""
 }
 
+// takes reports whether the patterns take a name.
+func (p *ConfigPart) takes(name string) bool {
+	return matches(p.Include, name, nil) && !matches(p.Exclude, name, nil)
+}
+
 func (p *ConfigPart) keep(name string, dir bool, used map[string]bool) (take, enter bool) {
 	if matches(p.Exclude, name, nil) {
 		return false, false

@@ -24,7 +24,7 @@ func (f *folder) keepLinks(below string, built *os.File) error {
 	k := linkKeeper{f: f, root: root, built: built}
 	err = walkBeneath(root, below, func(name string, e fs.DirEntry) error {
 		switch {
-		case isOwn(name):
+		case isOwn(f.part, name):
 			return fs.SkipDir
 		case e.Type() == fs.ModeSymlink:
 			return k.keep(name)

@@ -12,7 +12,7 @@ import (
 // Measure counts the files of a part, and their bytes, as far as they can be seen. A
 // database is not measured. at is the folder that was looked at.
 func Measure(ctx context.Context, p Part) (at string, files int, bytes int64, err error) {
-	keep := func(*os.File, string, bool) (take, enter bool) { return true, true }
+	keep := everything
 	var place Place
 	below := "."
 	switch x := p.(type) {
@@ -31,9 +31,11 @@ func Measure(ctx context.Context, p Part) (at string, files int, bytes int64, er
 		return at, 0, 0, err
 	}
 	defer root.Close() //nolint:errcheck // opened for reading
-	files, bytes, err = measureBelow(ctx, root, below, keep)
+	files, bytes, err = measureBelow(ctx, p.Name(), root, below, keep)
 	return at, files, bytes, err
 }
+
+func everything(*os.File, string, bool) (take, enter bool) { return true, true }
 
 // counts reports whether a backup takes a name, and whether it looks below it.
 func (p *ConfigPart) counts(root *os.File, name string, dir bool) (take, enter bool) {
@@ -44,14 +46,14 @@ func (p *ConfigPart) counts(root *os.File, name string, dir bool) (take, enter b
 }
 
 // measureBelow counts the regular files below a folder of root.
-func measureBelow(ctx context.Context, root *os.File, below string, keep func(root *os.File, name string, dir bool) (take, enter bool)) (files int, bytes int64, err error) {
+func measureBelow(ctx context.Context, part string, root *os.File, below string, keep func(root *os.File, name string, dir bool) (take, enter bool)) (files int, bytes int64, err error) {
 	err = walkBeneath(root, below, func(name string, e fs.DirEntry) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		take, enter := keep(root, name, e.IsDir())
 		switch {
-		case e.IsDir() && (!enter || isOwn(name)):
+		case e.IsDir() && (!enter || isOwn(part, name)):
 			return fs.SkipDir
 		case !take || !e.Type().IsRegular():
 			return nil

@@ -28,6 +28,7 @@ func (p *ConfigPart) folder(t Target) *folder {
 	f.moves = c.moves
 	f.skip = c.skip
 	f.finish = func(_ context.Context, built *os.File) error {
+		c.warnOthers()
 		return errors.Join(c.clean(built), replaceContents(built, t.Replace))
 	}
 	return f
@@ -38,6 +39,8 @@ type configRestoration struct {
 	p      *ConfigPart
 	t      Target
 	warned map[string]bool
+	others int      // entries that the patterns of the target do not take
+	named  []string // some of them
 }
 
 // moves lists the files that were built, and those in their place. A folder that is
@@ -64,11 +67,27 @@ func (c *configRestoration) moves(root, built *os.File) (out, in []string, err e
 	return out, in, err
 }
 
+// warnOthers names what the patterns keep from coming back.
+func (c *configRestoration) warnOthers() {
+	if c.others > 0 {
+		c.warn("not_included", "", fmt.Sprintf("%d files or folders of the backup were not restored, because the project's config.include and config.exclude do not take them: %s.", c.others, someOf(c.named, c.others)))
+	}
+}
+
 func isDir(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // skip reports whether an entry of the archive does not come back.
 func (c *configRestoration) skip(root *os.File, entry string) bool {
-	name := strings.TrimPrefix(entry, Config+"/")
+	name, ok := strings.CutPrefix(entry, Config+"/")
+	if !ok {
+		return false // the folder of the part
+	}
+	if !c.p.takes(name) {
+		if c.others++; len(c.named) < maxNamed {
+			c.named = append(c.named, name)
+		}
+		return true
+	}
 	if live := c.live(root, name); live != "" {
 		c.warn("live_data_kept", live, live+" was not restored: it holds the data of a service, and a restore never writes there.")
 		return true

@@ -3,11 +3,11 @@ package project
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,14 +19,9 @@ import (
 // ownPrefix begins the names of folders in which a restore builds and keeps.
 const ownPrefix = ".holdfast-"
 
-// ownFolder matches the names of folders in which a restore builds and keeps.
-var ownFolder = regexp.MustCompile(`^\.holdfast-(new|old|undone)-[a-z0-9]{1,10}$`)
-
 // isOwn reports whether a name below the root of a part belongs to a restore: of this
 // part, or of one whose folder lies below.
-func isOwn(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(strings.Split(name, "/"), ownFolder.MatchString)
-}
+func isOwn(part, name string) bool { return archive.Reserved(path.Join(part, name)) }
 
 // folder is how the files of a part come back. They are built in a hidden folder
 // inside of their root, since that is sure to lie on the same mount, and the root
@@ -53,7 +48,8 @@ type folder struct {
 	// xattrs must be supported by the file system.
 	xattrs bool
 
-	ownSeen bool
+	withheld []string // entries that came back without a bit of their mode or an attribute
+	count    int      // of them
 }
 
 // name returns the name of a folder of this restore.
@@ -163,8 +159,12 @@ func (f *folder) Build(ctx context.Context, r *archive.Reader) error {
 		return fail(err, "The folder of the part %s cannot be written to.", f.part)
 	}
 	defer staging.Close() //nolint:errcheck // opened for reading
-	if err := f.extract(ctx, root, staging, r); err != nil || f.finish == nil {
+	if err := f.extract(ctx, root, staging, r); err != nil {
 		return err
+	}
+	f.warnWithheld()
+	if f.finish == nil {
+		return nil
 	}
 	built, err := openBeneath(staging, f.part, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -181,9 +181,9 @@ func (f *folder) extract(ctx context.Context, live, staging *os.File, r *archive
 		return err
 	}
 	defer root.Close() //nolint:errcheck // nothing is pending
-	skip := func(entry string) bool { return f.skips(live, entry) }
+	skip := func(entry string) bool { return f.skip != nil && f.skip(live, entry) }
 	guard := roomGuard{at: f.at.Path, minFree: f.t.MinFree}
-	err = archive.Extract(ctx, root, r, archive.ExtractOptions{MaxBytes: f.t.Source.Bytes, MaxEntries: f.t.Source.Entries, Owner: os.Getuid() == 0, Room: guard.take, Skip: skip})
+	err = archive.Extract(ctx, root, r, archive.ExtractOptions{MaxBytes: f.t.Source.Bytes, MaxEntries: f.t.Source.Entries, Owner: os.Getuid() == 0, Room: guard.take, Skip: skip, Privileged: f.t.PrivilegedModes, Withheld: f.withhold})
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		entry, _ := errors.AsType[*archive.EntryError](err)
@@ -194,18 +194,23 @@ func (f *folder) extract(ctx context.Context, live, staging *os.File, r *archive
 	return err
 }
 
-// skips reports whether an entry does not come back. A name of ours would be taken for
-// what a restore keeps. Below the top, storage objects may have any name.
-func (f *folder) skips(live *os.File, entry string) bool {
-	name := strings.TrimPrefix(entry, f.part+"/")
-	if strings.HasPrefix(name, ownPrefix) || f.part != Storage && isOwn(name) {
-		if !f.ownSeen {
-			f.ownSeen = true
-			f.t.warn(f.part, "own_names", "", "The backup of the part "+f.part+" holds folders of Holdfast itself, which were not restored.")
-		}
-		return true
+// withhold notes an entry that came back without something.
+func (f *folder) withhold(entry string) {
+	if f.count++; len(f.withheld) < maxNamed && f.part != Storage {
+		f.withheld = append(f.withheld, strings.TrimPrefix(entry, f.part+"/"))
 	}
-	return f.skip != nil && f.skip(live, entry)
+}
+
+// warnWithheld says which entries those were.
+func (f *folder) warnWithheld() {
+	if f.count == 0 {
+		return
+	}
+	named := ""
+	if len(f.withheld) > 0 {
+		named = " (" + someOf(f.withheld, f.count) + ")"
+	}
+	f.t.warn(f.part, "privileges_withheld", "", fmt.Sprintf("%d files or folders of the part %s%s came back without their setuid or setgid bits, or without attributes that are none of the user's. restore.privileged_modes lets the bits come back.", f.count, f.part, named))
 }
 
 // children lists what lies in a folder, apart from what restores made.

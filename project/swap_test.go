@@ -456,19 +456,6 @@ func TestAConfigurationNeverGoesThroughLinks(t *testing.T) {
 	}
 }
 
-// TestNamesOfOursDoNotComeBack since an undo would take them for what it keeps.
-func TestNamesOfOursDoNotComeBack(t *testing.T) {
-	b := archiveOf(t, ".env", ".holdfast-moved.json", ".holdfast-old-abcdefghij/.env", "volumes/functions/.holdfast-old-abcdefghij/x")
-	root := t.TempDir()
-	ws := restoreConfig(t, &project.ConfigPart{Root: root}, b, false)
-	if got := sh(t, root, "find . -mindepth 1"); got != "./.env\n" {
-		t.Errorf("got %s", got)
-	}
-	if said := sentencesOf(ws); !strings.Contains(said, "folders of Holdfast itself") {
-		t.Errorf("said %s", said)
-	}
-}
-
 // TestStorageBehindALinkIsRefused since the link would be replaced by a folder.
 func TestStorageBehindALinkIsRefused(t *testing.T) {
 	source := t.TempDir()

@@ -174,8 +174,11 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 		entries, err := d.ReadDir(1000) // bounded, however many there are
 		for _, e := range entries {
 			below := path.Join(name, e.Name())
-			if isOwn(below) {
-				continue // what a restore builds or keeps
+			if isOwn(t.part, below) {
+				if err := t.leaveOwn(below); err != nil {
+					return err
+				}
+				continue
 			}
 			if err := t.visit(ctx, below, e.IsDir(), keep); err != nil {
 				return err
@@ -188,6 +191,15 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 			return t.trouble(name, err)
 		}
 	}
+}
+
+// leaveOwn leaves out what has a name of ours. What a restore builds or keeps needs no
+// warning, but others may have given the name.
+func (t *tree) leaveOwn(name string) error {
+	if d, err := openPrivateDir(t.root, name); err == nil {
+		return d.Close()
+	}
+	return t.t.note(nameSkipped, name, "%s was left out, because it has a name that only Holdfast itself may give; rename it.", name)
 }
 
 func (t *tree) visit(ctx context.Context, name string, dir bool, keep func(string, bool) (bool, bool)) error {

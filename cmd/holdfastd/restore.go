@@ -31,7 +31,7 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 	}
 	wc := worker.Config{
 		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, MinFree: int64(c.MinFree), StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Logger: log,
-		KeepPasswords: c.Restore.RolePasswords == config.ServerPasswords,
+		KeepPasswords: c.Restore.RolePasswords == config.ServerPasswords, PrivilegedModes: c.Restore.PrivilegedModes,
 		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},

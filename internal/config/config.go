@@ -70,6 +70,10 @@ type Restore struct {
 	// RolePasswords says which password the roles of the services and the restored files
 	// have after a restore: that of the backup or that of the server.
 	RolePasswords string `yaml:"role_passwords"`
+
+	// PrivilegedModes lets restored files and folders have the setuid and setgid bits of
+	// the archive. Whoever may write to a destination could use them to become root.
+	PrivilegedModes bool `yaml:"privileged_modes"`
 }
 
 // Values of [Restore.RolePasswords].
