@@ -54,8 +54,9 @@ func (f *found) placeOf(ctx context.Context, service, target string) (at project
 	return at, "", true, fmt.Errorf("it is a mount of the type %s, which keeps nothing", v.Type)
 }
 
-// volumeName is what Docker allows. It cannot lead out of a folder.
-var volumeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+// dockerName is what Docker allows as the name of a volume or container. It cannot lead
+// out of a folder, and is no option.
+var dockerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 // volume returns where a folder of a named volume lies: where its driver binds it,
 // where docker says, or where docker keeps volumes by default. A link out of the place
@@ -65,7 +66,7 @@ func (f *found) volume(ctx context.Context, key, below string) (at project.Place
 	if name = v.Name; name == "" {
 		name = f.m.project.Name + "_" + key
 	}
-	if !volumeName.MatchString(name) {
+	if !dockerName.MatchString(name) {
 		return at, key, fmt.Errorf("the name of the volume %s is not one that docker allows", key)
 	}
 	options := "," + v.DriverOpts["o"] + ","

@@ -231,3 +231,18 @@ func TestAPipeIsNotWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesAreNoOptionsOfDocker nor anything else that it does not allow.
+func TestNamesAreNoOptionsOfDocker(t *testing.T) {
+	script := `case " $* " in *" -x"*|*" --"*evil*) touch "$0.evil";; esac; ` + noDocker
+	for _, name := range []string{"--format=evil", "-x", "a/evil", "a evil"} {
+		cmd := docker(t, script)
+		dir := folder(t, map[string]string{"docker-compose.yml": "services: {db: {image: supabase/postgres, container_name: \"" + name + "\"}}\n"})
+		if url, err := find(t, dir, supabase.Options{Docker: cmd}).Server.URL(t.Context()); err == nil {
+			t.Errorf("%s: got %s", name, url)
+		}
+		if _, err := os.Stat(cmd + ".evil"); err == nil {
+			t.Errorf("%s: docker was given an option", name)
+		}
+	}
+}
