@@ -117,10 +117,10 @@ var reservedFolder = regexp.MustCompile(`^\.holdfast-(new|old|undone)-[a-z0-9]{1
 
 // Reserved reports whether a name, which begins with that of its part, is one under
 // which a restore builds and keeps files. No archive may hold it. Below the top, the
-// objects of storage may have any name.
+// objects of storage may have any name, and so may databases, which have no folder.
 func Reserved(name string) bool {
 	part, rest, _ := strings.Cut(name, "/")
-	return strings.HasPrefix(rest, reservedPrefix) || part != "storage" && slices.ContainsFunc(strings.Split(rest, "/"), reservedFolder.MatchString)
+	return part != "database" && (strings.HasPrefix(rest, reservedPrefix) || part != "storage" && slices.ContainsFunc(strings.Split(rest, "/"), reservedFolder.MatchString))
 }
 
 // partOf returns the first component of a name.
