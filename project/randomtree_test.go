@@ -169,7 +169,7 @@ func listOne(r *os.Root, name, rel string, times func(dir string) bool, out *str
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	attr := make([]byte, 10)
 	n, _ := unix.Fgetxattr(int(f.Fd()), "user.n", attr)
 	if fi.IsDir() {

@@ -105,7 +105,7 @@ func (f *folder) probe(dir *os.File) (problem string, err error) {
 	_ = unix.Unlinkat(int(dir.Fd()), name, 0) // of a check that was cut off
 	file, err := createBeneath(dir, name)
 	if err != nil {
-		return "The folder of the part " + f.part + " cannot be written to by this user.", nil //nolint:nilerr // a problem of the project
+		return "The folder of the part " + f.part + " cannot be written to by this user.", nil
 	}
 	defer file.Close() //nolint:errcheck // nothing is pending
 	var st unix.Stat_t
