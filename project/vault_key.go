@@ -167,11 +167,13 @@ func (p *DatabasePart) returnKey(ctx context.Context, t Target) error {
 	return nil
 }
 
-// dropKey removes a key that was replaced.
+// dropKey removes a key that was replaced: it opens every secret that was encrypted
+// before the restore.
 func (t Target) dropKey() error {
-	err := os.Remove(t.replacedKey())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	for _, name := range []string{t.replacedKey(), t.replacedKey() + ".new"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	return err
+	return nil
 }

@@ -13,15 +13,18 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	recoverer "github.com/gofiber/fiber/v2/middleware/recover"
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
 // Config says how to serve.
@@ -30,15 +33,10 @@ type Config struct {
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
 	Keys    []Key
-	Checks  []Check       // of /readyz
-	Stall   time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
+	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
+	Metrics bool             // serve /metrics; false: another port of this process does
+	Stall   time.Duration    // a client that takes nothing of a download for so long is cut off; default 30 s
 	Logger  *zap.Logger
-}
-
-// Check is a thing that must work before requests can be served.
-type Check struct {
-	Name string
-	Do   func(ctx context.Context) error
 }
 
 // Backend is what the gateway asks.
@@ -62,9 +60,9 @@ type Gateway struct {
 	b         Backend
 	app       *fiber.App
 	listener  net.Listener
-	waiting   chan struct{} // one for each request that waits
-	downloads chan struct{} // one for each download
-	keys      map[string]Key
+	waiting   chan struct{}                  // one for each request that waits
+	downloads chan struct{}                  // one for each download
+	keys      atomic.Pointer[map[string]Key] // by hash
 	pools     pools
 	queued    queued
 }
@@ -82,15 +80,13 @@ const (
 	shutdownGrace = 10 * time.Second
 )
 
-// New opens the port. The caller must call [Gateway.Run].
+// New opens the port. The caller must call [Gateway.Run]. Until then nobody is answered.
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
-		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads), keys: map[string]Key{},
+		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads),
 		pools: pools{without: map[string]time.Time{}},
 	}
-	for _, k := range cfg.Keys {
-		g.keys[k.Hash] = k
-	}
+	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {
 		g.cfg.Stall = 30 * time.Second
 	}
@@ -110,15 +106,30 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	return g, nil
 }
 
+// SetKeys takes the place of the keys of [Config]: who has another is refused from now on.
+func (g *Gateway) SetKeys(keys []Key) {
+	byHash := make(map[string]Key, len(keys))
+	for _, k := range keys {
+		byHash[k.Hash] = k
+	}
+	g.keys.Store(&byHash)
+}
+
 // Addr returns where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
+	metrics := newMetrics(g.b.Catalog, g.pools.workers, g.b.Queued)
+	m := g.cfg.Monitor
+	m.Register(metrics, metrics.requests)
+	m.Warn(g.warnings)
+	m.Pools(g.pools.states)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
-	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
-	g.app.Get("/readyz", g.ready)
-	g.app.Get("/metrics", metrics.handler())
+	g.app.Get("/healthz", adaptor.HTTPHandler(m.Healthz()))
+	g.app.Get("/readyz", adaptor.HTTPHandler(m.Readyz()))
+	if g.cfg.Metrics {
+		g.app.Get("/metrics", adaptor.HTTPHandler(m.Metrics()))
+	}
 
 	api := g.app.Group("/api/v1", g.authenticate, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
@@ -165,18 +176,4 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil // the rest is cut off; nothing is lost by it
 	}
 	return errors.Join(err, <-ended)
-}
-
-// ready answers /readyz: what is not ready, and why; and what needs somebody.
-func (g *Gateway) ready(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	checks, status := map[string]string{}, fiber.StatusOK
-	for _, check := range g.cfg.Checks {
-		checks[check.Name] = "ok"
-		if err := check.Do(ctx); err != nil {
-			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
-		}
-	}
-	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks, "warnings": append(g.warnings(ctx), g.pools.warnings()...)})
 }
