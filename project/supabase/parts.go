@@ -27,7 +27,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		return nil, &project.Absence{Part: project.Storage, Chosen: true}
 	case o.Path != "":
 		f.note(project.Storage, "storage.path")
-		return storageAt(f.m.scope.named(o.Path), tenant), nil
+		return storagePart(f.m.scope.named(o.Path), tenant), nil
 	case err != nil:
 		return unavailable(project.Storage, err), nil
 	case name == "":
@@ -38,10 +38,10 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 	}
 	dir, err := f.part(ctx, storageRole, name, target)
 	if err != nil {
-		return f.unavailable(err, dir.Path, storageAt(dir, tenant)), nil
+		return f.unavailable(err, dir.Path, storagePart(dir, tenant)), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
-	return storageAt(dir, tenant), nil
+	return storagePart(dir, tenant), nil
 }
 
 // functions finds the folder of the edge functions.
@@ -54,7 +54,7 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 		return nil, &project.Absence{Part: project.Functions, Chosen: true}
 	case o.Path != "":
 		f.note(project.Functions, "functions.path")
-		return functionsAt(f.m.scope.named(o.Path), f.functionVariables), nil
+		return functionsPart(f.m.scope.named(o.Path), f.functionVariables), nil
 	case err != nil:
 		return unavailable(project.Functions, err), nil
 	case name == "":
@@ -65,10 +65,10 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 	}
 	dir, err := f.part(ctx, functionsRole, name, functionsTarget)
 	if err != nil {
-		return f.unavailable(err, dir.Path, functionsAt(dir, f.functionVariables)), nil
+		return f.unavailable(err, dir.Path, functionsPart(dir, f.functionVariables)), nil
 	}
 	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
-	return functionsAt(dir, f.functionVariables), nil
+	return functionsPart(dir, f.functionVariables), nil
 }
 
 // part returns the folder that a service mounts. What is not there is an error that
@@ -120,9 +120,9 @@ func (f *found) usual(part, dir, tenant string) (project.Part, *project.Absence)
 	}
 	f.note(part, "the usual folder; no service of "+strings.Join(f.m.files, ", ")+" mounts it")
 	if part == project.Storage {
-		return storageAt(at, tenant), nil
+		return storagePart(at, tenant), nil
 	}
-	return functionsAt(at, f.functionVariables), nil
+	return functionsPart(at, f.functionVariables), nil
 }
 
 // unavailable returns a part whose folder is not there. A restore may make it if it

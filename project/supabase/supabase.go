@@ -140,10 +140,10 @@ func unreadable(in scope, o Options, err error) project.Project {
 		p.Parts[0] = &project.DatabasePart{LockTimeout: o.LockTimeout, RootKey: namedKey(in, o)}
 	}
 	if o.Storage.Path != "" {
-		p.Parts[1] = storageAt(in.named(o.Storage.Path), o.Storage.Tenant)
+		p.Parts[1] = storagePart(in.named(o.Storage.Path), o.Storage.Tenant)
 	}
 	if o.Functions.Path != "" {
-		p.Parts[2] = functionsAt(in.named(o.Functions.Path), nil)
+		p.Parts[2] = functionsPart(in.named(o.Functions.Path), nil)
 	}
 	p.Parts = slices.DeleteFunc(p.Parts, func(part project.Part) bool {
 		return part.Name() == project.Storage && o.Storage.None || part.Name() == project.Functions && o.Functions.None
@@ -228,10 +228,10 @@ func (f *found) noteKeyOutside(ctx context.Context) {
 	}
 }
 
-func storageAt(at project.Place, tenant string) *project.StoragePart {
+func storagePart(at project.Place, tenant string) *project.StoragePart {
 	return &project.StoragePart{Path: at.Path, Within: at.Within, Tenant: tenant}
 }
 
-func functionsAt(at project.Place, env func() (map[string]bool, error)) *project.FunctionsPart {
+func functionsPart(at project.Place, env func() (map[string]bool, error)) *project.FunctionsPart {
 	return &project.FunctionsPart{Path: at.Path, Within: at.Within, Env: env}
 }
