@@ -57,11 +57,12 @@ func load(ctx context.Context, folder string, in scope, envFile string) (*model,
 			return nil, err
 		}
 	}
-	if err := m.load(ctx); err != nil {
-		return nil, m.explain(err)
-	}
+	err = m.load(ctx)
 	for _, f := range m.files { // those that others include, for the places of keys
 		_, _ = m.read(f)
+	}
+	if err != nil {
+		return nil, m.explain(err)
 	}
 	if len(m.unset) > 0 {
 		m.notes = append(m.notes, "Compose takes these variables as empty, since nobody sets them: "+strings.Join(slices.Sorted(maps.Keys(m.unset)), ", ")+".")
