@@ -77,6 +77,7 @@ func (f *found) functionsOneByOne(service, target string) (project.Part, *projec
 	dir := ""
 	for _, rel := range slices.Sorted(maps.Keys(mounts)) {
 		above, ok := strings.CutSuffix(mounts[rel].Source, "/"+rel)
+		above = firstOf(above, "/")
 		if !ok || dir != "" && above != dir {
 			return unavailable(project.Functions, fmt.Errorf("%s: the service %s mounts functions from several places: %s; a backup has one folder of functions. Put them into one, set functions.path, or set functions: none",
 				f.m.where("services."+service), service, strings.Join(sources(mounts), ", "))), nil

@@ -126,6 +126,53 @@ func TestNoFolderOutsideIsAPart(t *testing.T) {
 	}
 }
 
+// TestNoMountOfFunctionsLeadsOutside whichever way the compose files name it.
+func TestNoMountOfFunctionsLeadsOutside(t *testing.T) {
+	disk := t.TempDir()
+	write(t, filepath.Join(disk, "hello/index.ts"), "x")
+	const runtime = "functions: {image: supabase/edge-runtime, volumes: [\"%s\"]}"
+	for name, c := range map[string]struct {
+		services string
+		links    map[string]string
+		said     string
+	}{
+		"one by one":            {services: strings.Replace(runtime, "%s", disk+"/hello:/home/deno/functions/hello", 1), said: "has its functions in " + disk + ", but " + disk + " is outside of the folder"},
+		"one by one, by a link": {services: strings.Replace(runtime, "%s", "./fn/hello:/home/deno/functions/hello", 1), links: map[string]string{"fn": disk}, said: disk + " is outside of the folder"},
+		"volumes_from":          {services: "functions: {image: supabase/edge-runtime, volumes_from: [files]}, files: {image: busybox, volumes: [\"" + disk + ":/home/deno/functions\"]}", said: disk + " is outside of the folder"},
+		"the main service":      {services: "functions: {image: supabase/edge-runtime, command: [start, --main-service, /app/main], volumes: [\"" + disk + ":/app\"]}", said: disk + " is outside of the folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t, map[string]string{"docker-compose.yml": "services: {db: {image: supabase/postgres}, " + c.services + "}\n"})
+			for at, target := range c.links {
+				link(t, target, filepath.Join(dir, at))
+			}
+			got := describe(find(t, dir, supabase.Options{}), dir)
+			if !strings.Contains(got, "no functions: ") || !strings.Contains(got, c.said) || !strings.Contains(got, "functions.path") || !strings.Contains(got, "allowed_paths") {
+				t.Errorf("got %s", got)
+			}
+			if got := describe(find(t, dir, supabase.Options{AllowedPaths: []string{disk}}), dir); strings.Contains(got, "no functions: ") {
+				t.Errorf("allowed: got %s", got)
+			}
+		})
+	}
+}
+
+// TestASubpathOfAVolumeStaysInIt as in docker.
+func TestASubpathOfAVolumeStaysInIt(t *testing.T) {
+	for subpath, want := range map[string]string{"files": "storage VOLUMES/vv/_data/files", "../../ww/_data": "no storage: ", "link": "no storage: "} {
+		volumes := t.TempDir()
+		for _, name := range []string{"vv/_data/files/x", "ww/_data/x"} {
+			write(t, filepath.Join(volumes, name), "x")
+		}
+		link(t, "../../ww/_data", filepath.Join(volumes, "vv/_data/link"))
+		dir := folder(t, map[string]string{"docker-compose.yml": "services: {storage: {image: supabase/storage-api, volumes: [{type: volume, source: v, target: /var/lib/storage, volume: {subpath: " + subpath + "}}]}}\nvolumes: {v: {name: vv}}\n"})
+		got := strings.ReplaceAll(describe(find(t, dir, supabase.Options{VolumeRoot: volumes}), dir), volumes, "VOLUMES")
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: got %s", subpath, got)
+		}
+	}
+}
+
 // TestAFolderThatBecomesALinkIsNotFollowed when it was found before.
 func TestAFolderThatBecomesALinkIsNotFollowed(t *testing.T) {
 	dir, disk := folder(t, nil), t.TempDir()
