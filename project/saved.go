@@ -27,7 +27,7 @@ type savedProject struct {
 func (p Project) Save(ctx context.Context) ([]byte, error) {
 	out := savedProject{Within: map[string][]byte{}}
 	if p.Server != nil {
-		url, err := p.Server.URL(ctx)
+		url, err := p.Server.Find(ctx)
 		if err != nil {
 			url = "" // none of the parts that are restored needs it, or they would have failed
 		}

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CheckUndo implements [Kept].
+func (f *folder) CheckUndo(context.Context) error { return nil }
+
 // Undo implements [Kept].
 func (f *folder) Undo(context.Context) error {
 	s, err := f.begin()

@@ -61,6 +61,7 @@ const pingInterval = 5 * time.Second
 const (
 	streamEvents   = "HOLDFAST_EVENTS"
 	streamCommands = "HOLDFAST_COMMANDS"
+	streamJobs     = "HOLDFAST_JOBS"
 	streamDLQ      = "HOLDFAST_DLQ"
 	streamProgress = "HOLDFAST_PROGRESS"
 )
@@ -74,7 +75,7 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.provision(ctx); err != nil {
+	if err := b.provision(ctx, append(b.logStreams(), b.queueStreams()...)); err != nil {
 		b.Close()
 		return nil, err
 	}

@@ -32,6 +32,9 @@ type Config struct {
 	Listen  string        // host:port; port 0 chooses one
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
+
+	MaxQueued int // jobs of a project that wait or run, beyond which requests are refused; 0: no limit
+
 	Keys    []Key
 	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
 	Metrics bool             // serve /metrics; false: another port of this process does
@@ -47,11 +50,23 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
-	Damage   func() *events.DamageError                  // what the log has lost; may be nil
-	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
-	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
-	Health   func() error                                // what keeps the log from being used just now; may be nil
+	Damage   func() *events.DamageError                           // what the log has lost; may be nil
+	Alive    func(ctx context.Context, service, pool string) bool // reports whether a pool has a worker of a service; may be nil
+	Queued   func(ctx context.Context) (int64, error)             // commands that nobody has taken; may be nil
+	Health   func() error                                         // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
+
+	// DeadLetters returns how many commands were set aside, and when the last one was; may
+	// be nil.
+	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)
+	// Backlog returns how many jobs of a project wait or run in a pool; may be nil.
+	Backlog func(ctx context.Context, pool, project string) (uint64, error)
+	// Waiting decodes the command of a verb about a job into cmd, if nobody has dealt with
+	// it, and returns when it was sent; the zero time means that there is none.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
+	// Find returns the aggregate of a kind with an id, of whatever project, or
+	// [events.ErrNoEvent].
+	Find func(ctx context.Context, kind, id string) (events.Aggregate, error)
 }
 
 // Gateway serves the REST contract.
@@ -64,7 +79,6 @@ type Gateway struct {
 	downloads chan struct{}                  // one for each download
 	keys      atomic.Pointer[map[string]Key] // by hash
 	pools     pools
-	queued    queued
 }
 
 // Limits of what goes on at the same time, since a client that has gone away is
@@ -84,7 +98,7 @@ const (
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads),
-		pools: pools{without: map[string]time.Time{}},
+		pools: pools{without: map[string]time.Time{}, noRestorer: map[string]time.Time{}},
 	}
 	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {
@@ -119,7 +133,7 @@ func (g *Gateway) SetKeys(keys []Key) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.pools.workers, g.b.Queued)
+	metrics := newMetrics(g.b, g.pools.workers)
 	m := g.cfg.Monitor
 	m.Register(metrics, metrics.requests)
 	m.Warn(g.warnings)
@@ -145,6 +159,7 @@ func (g *Gateway) routes() {
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
 	api.Post("/restores/:id/undo", write, g.undo)
+	api.Post("/restores/:id/cancel", write, g.cancelRestore)
 }
 
 // writable refuses what would write while the log is damaged.

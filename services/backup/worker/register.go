@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -55,12 +56,13 @@ func (w *Worker) hasProblem(id string) bool {
 // Register records what the worker can back up, where that has changed. A project
 // that cannot be backed up is registered with its problem.
 func (w *Worker) Register(ctx context.Context) error {
+	var errs []error // of one project, which must not keep the others from being known
 	for _, p := range w.cfg.Projects {
 		if err := w.register(ctx, p, p.Resolve(ctx)); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("project %s: %w", p.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (w *Worker) register(ctx context.Context, p Project, found project.Project) error {
