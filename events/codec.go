@@ -37,40 +37,45 @@ func Known(eventType string) bool { return decoders[eventType] != nil }
 
 // decoders has a row for every event type.
 var decoders = map[string]func([]byte) (Event, error){
-	"backup.requested.v1":        decode[BackupRequested],
-	"backup.rejected.v1":         decode[BackupRejected],
-	"backup.started.v1":          decode[BackupStarted],
-	"backup.completed.v1":        decode[BackupCompleted],
-	"backup.failed.v1":           decode[BackupFailed],
-	"backup.cancel_requested.v1": decode[BackupCancelRequested],
-	"backup.cancelled.v1":        decode[BackupCancelled],
-	"backup.verified.v1":         decode[BackupVerified],
-	"backup.adopted.v1":          decode[BackupAdopted],
-	"backup.held.v1":             decode[BackupHeld],
-	"backup.released.v1":         decode[BackupReleased],
-	"backup.delete_requested.v1": decode[BackupDeleteRequested],
-	"backup.delete_failed.v1":    decode[BackupDeleteFailed],
-	"backup.deleted.v1":          decode[BackupDeleted],
-	"restore.requested.v1":       decode[RestoreRequested],
-	"restore.rejected.v1":        decode[RestoreRejected],
-	"restore.started.v1":         decode[RestoreStarted],
-	"restore.stage_completed.v1": decode[RestoreStageCompleted],
-	"restore.completed.v1":       decode[RestoreCompleted],
-	"restore.failed.v1":          decode[RestoreFailed],
-	"restore.undo_requested.v1":  decode[RestoreUndoRequested],
-	"restore.undone.v1":          decode[RestoreUndone],
-	"restore.undo_failed.v1":     decode[RestoreUndoFailed],
-	"restore.old_dropped.v1":     decode[RestoreOldDropped],
-	"project.registered.v1":      decode[ProjectRegistered],
-	"project.removed.v1":         decode[ProjectRemoved],
-	"slot.acquired.v1":           decode[SlotAcquired],
-	"slot.released.v1":           decode[SlotReleased],
-	"log.accepted.v1":            decode[LogAccepted],
+	"backup.requested.v1":         decode[BackupRequested],
+	"backup.rejected.v1":          decode[BackupRejected],
+	"backup.started.v1":           decode[BackupStarted],
+	"backup.completed.v1":         decode[BackupCompleted],
+	"backup.failed.v1":            decode[BackupFailed],
+	"backup.cancel_requested.v1":  decode[BackupCancelRequested],
+	"backup.cancelled.v1":         decode[BackupCancelled],
+	"backup.verified.v1":          decode[BackupVerified],
+	"backup.adopted.v1":           decode[BackupAdopted],
+	"backup.held.v1":              decode[BackupHeld],
+	"backup.released.v1":          decode[BackupReleased],
+	"backup.delete_requested.v1":  decode[BackupDeleteRequested],
+	"backup.delete_failed.v1":     decode[BackupDeleteFailed],
+	"backup.deleted.v1":           decode[BackupDeleted],
+	"restore.requested.v1":        decode[RestoreRequested],
+	"restore.rejected.v1":         decode[RestoreRejected],
+	"restore.started.v1":          decode[RestoreStarted],
+	"restore.stage_completed.v1":  decode[RestoreStageCompleted],
+	"restore.completed.v1":        decode[RestoreCompleted],
+	"restore.failed.v1":           decode[RestoreFailed],
+	"restore.cancel_requested.v1": decode[RestoreCancelRequested],
+	"restore.cancelled.v1":        decode[RestoreCancelled],
+	"restore.undo_requested.v1":   decode[RestoreUndoRequested],
+	"restore.undone.v1":           decode[RestoreUndone],
+	"restore.undo_failed.v1":      decode[RestoreUndoFailed],
+	"restore.old_dropped.v1":      decode[RestoreOldDropped],
+	"project.registered.v1":       decode[ProjectRegistered],
+	"project.removed.v1":          decode[ProjectRemoved],
+	"slot.acquired.v1":            decode[SlotAcquired],
+	"slot.released.v1":            decode[SlotReleased],
+	"log.accepted.v1":             decode[LogAccepted],
 }
 
 func decode[E Event](data []byte) (Event, error) {
 	var e E
 	err := json.Unmarshal(data, &e)
+	if c, ok := any(e).(checked); ok && err == nil {
+		err = c.check()
+	}
 	return e, err
 }
 
@@ -126,7 +131,8 @@ func Marshal(e Envelope) (map[string]string, []byte, error) {
 }
 
 // Unmarshal is the inverse of [Marshal]; get returns a header or "". An event of
-// an unknown type becomes an [Unknown]. With an error, which wraps [ErrBroken], the
+// an unknown type becomes an [Unknown]. Numbers and times outside of their limits,
+// see [MaxBytes], are an error. With an error, which wraps [ErrBroken], the
 // event is a [Broken].
 func Unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (Envelope, error) {
 	e, err := unmarshal(a, r, get, data)
@@ -148,6 +154,9 @@ func unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (E
 	var err error
 	if e.Time, err = time.Parse(time.RFC3339Nano, get(headerTime)); err != nil {
 		return e, fmt.Errorf("%s: %w", headerTime, err)
+	}
+	if err := CheckTime(headerTime, e.Time); err != nil {
+		return e, err
 	}
 	dec, ok := decoders[typ]
 	if !ok {

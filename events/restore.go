@@ -63,6 +63,35 @@ type RestoreCheck struct {
 	Sentence string `json:"sentence"`         // for people
 }
 
+// Limits of the checks in one event; those that failed come first when there is no room
+// for all.
+const (
+	MaxChecks     = 200
+	MaxCheckBytes = 64 << 10
+)
+
+// LimitChecks cuts checks to what an event may carry. The order stays.
+func LimitChecks(checks []RestoreCheck) []RestoreCheck {
+	left, room := MaxChecks, MaxCheckBytes
+	keep := make([]bool, len(checks))
+	for _, ok := range []bool{false, true} {
+		for i, c := range checks {
+			size := len(c.Name) + min(len(c.Sentence), MaxText) + 64
+			if c.OK == ok && left > 0 && room >= size {
+				keep[i], left, room = true, left-1, room-size
+			}
+		}
+	}
+	var out []RestoreCheck
+	for i, c := range checks {
+		if keep[i] {
+			c.Sentence = LimitText(c.Sentence)
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // RestorePlan is what a dry run finds out.
 type RestorePlan struct {
 	Replaces []string       `json:"replaces"` // a sentence each
@@ -97,6 +126,22 @@ type RestoreFailed struct {
 // EventType implements [Event].
 func (RestoreFailed) EventType() string { return "restore.failed.v1" }
 
+// RestoreCancelRequested says that someone wants the restore to stop. It may come before
+// [RestoreRequested], whose command then lies in a queue.
+type RestoreCancelRequested struct{}
+
+// EventType implements [Event].
+func (RestoreCancelRequested) EventType() string { return "restore.cancel_requested.v1" }
+
+// RestoreCancelled says that the restore stopped because it was asked to. The project is
+// unchanged.
+type RestoreCancelled struct {
+	Attempt int `json:"attempt"` // 0 if it had not started
+}
+
+// EventType implements [Event].
+func (RestoreCancelled) EventType() string { return "restore.cancelled.v1" }
+
 // RestoreUndoRequested says that what was replaced shall come back.
 type RestoreUndoRequested struct{}
 
@@ -111,6 +156,7 @@ func (RestoreUndone) EventType() string { return "restore.undone.v1" }
 
 // RestoreUndoFailed says that what was replaced could not be brought back.
 type RestoreUndoFailed struct {
+	Reason  Reason `json:"reason,omitempty"`
 	Message string `json:"message"` // a sentence for people
 }
 

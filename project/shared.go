@@ -1,13 +1,10 @@
 package project
 
 import (
-	"context"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,55 +46,6 @@ func Overlaps(projects map[string]Project) (out []Overlap) {
 		}
 		above, inodes[t.inode] = append(above, t), append(inodes[t.inode], t)
 	}
-	return out
-}
-
-// Shared returns, for each project, what a restore of it would change of another: because
-// both have the same address of a database, or as [Overlaps] says. No connection is made.
-func Shared(ctx context.Context, projects map[string]Project) map[string][]string {
-	out := map[string][]string{}
-	at := addresses(ctx, projects)
-	ids := slices.Sorted(maps.Keys(at))
-	for i, a := range ids {
-		for _, b := range ids[i+1:] {
-			if at[a] == at[b] {
-				out[a], out[b] = append(out[a], SameDatabase(b, at[a].Database)), append(out[b], SameDatabase(a, at[a].Database))
-			}
-		}
-	}
-	for _, o := range Overlaps(projects) {
-		out[o.Project] = append(out[o.Project], o.Sentence)
-	}
-	return out
-}
-
-// SameDatabase says that another project leads to the same database.
-func SameDatabase(other, database string) string {
-	return fmt.Sprintf("The project %s leads to the same database %s of the same server, so a restore would replace it there as well; mend the compose files or database.url of one of the two.", other, database)
-}
-
-// addresses asks for the addresses of all databases, side by side. Docker may have to
-// say where they are.
-func addresses(ctx context.Context, projects map[string]Project) map[string]Address {
-	out := map[string]Address{}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	places := make(chan struct{}, 8)
-	for id, p := range projects {
-		if p.Server == nil || len(projects) == 1 {
-			continue
-		}
-		wg.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			if at, err := p.Server.Address(ctx); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				out[id] = at
-			}
-		})
-	}
-	wg.Wait()
 	return out
 }
 

@@ -18,9 +18,11 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/serve"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
-func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Service, error) {
+	c, b := d.c, d.b
 	var state events.LogState
 	err := await(ctx, log, func() (err error) {
 		state, err = b.Log().State(ctx)
@@ -33,14 +35,15 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	if err != nil {
 		return serve.Service{}, err
 	}
-	wc.Report = b.Report
-	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) }
+	wc.Report, wc.Waiting = b.Report, b.Waiting
+	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.Service, pool) }
 	w := worker.New(wc, b.Log())
 	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
 	if err != nil {
 		return serve.Service{}, err
 	}
+	r.AckWait = c.Backup.AckWait
 	r.HandleEvents(bus.EventSubscription{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
 	q, err := b.NewQueries("holdfast-archive-" + c.Pool)
 	if err != nil {
@@ -65,11 +68,15 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	}}, err
 }
 
-// alive reports whether a pool has a worker. Only that nobody listens is a no: who does
-// not answer in time may be busy.
-func alive(ctx context.Context, b *bus.Bus, pool string) bool {
-	var answer backup.Alive
-	return !errors.Is(b.AskSoon(ctx, backup.AliveSubject(pool), backup.Alive{}, &answer), bus.ErrNobody)
+// alive reports whether a pool has a worker of a service. Only that nobody listens is a
+// no: who does not answer in time may be busy.
+func alive(ctx context.Context, b *bus.Bus, service, pool string) bool {
+	subject := backup.AliveSubject(pool)
+	if service == restore.Service {
+		subject = restore.AliveSubject(pool)
+	}
+	var answer backup.Alive // as empty as the other one
+	return !errors.Is(b.AskSoon(ctx, subject, backup.Alive{}, &answer), bus.ErrNobody)
 }
 
 // readArchive reads a range of an archive by a worker of its pool, or, when that has
@@ -98,12 +105,13 @@ func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Lo
 	for _, s := range c.Encryption.Recipients {
 		r, err := age.ParseX25519Recipient(s)
 		if err != nil {
-			return wc, fmt.Errorf("encryption.recipients: %q is not an age recipient (age1…): %w", s, err)
+			return wc, fmt.Errorf("encryption.recipients: %w", checkRecipient(s))
 		}
 		wc.Recipients = append(wc.Recipients, r)
 	}
-	for _, p := range c.Projects {
-		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: resolverOf(p, c.Backup.LockTimeout)})
+	one := newClaims(c, true)
+	for i, p := range c.Projects {
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: one.guard(one.projects[i])})
 	}
 	if wc.Identities, err = identities(c); err != nil {
 		return wc, err

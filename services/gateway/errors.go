@@ -83,6 +83,9 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	} else if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
 		code, message = fault.Unavailable, "The event log is out of reach; try again"
 	}
+	if code == fault.Internal {
+		message = "Internal error; the log of holdfastd says more under the request id " + requestIDOf(c)
+	}
 	if code == fault.Unavailable {
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
 	}

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 // restoreView is a restore: the contract's fields, then ours.
@@ -30,6 +33,7 @@ type restoreView struct {
 	Undone       bool             `json:"undone,omitempty"`
 	Revision     events.Revision  `json:"revision"`
 	Damaged      string           `json:"damaged,omitempty"` // why what is shown may not be all
+	WaitsFor     string           `json:"waitsFor,omitempty"`
 }
 
 type checkView struct {
@@ -56,6 +60,9 @@ func viewRestore(r catalog.Restore) restoreView {
 	}
 	for _, w := range r.Warnings {
 		v.Warnings = append(v.Warnings, w.Sentence)
+	}
+	if r.Reason == string(events.ReasonCancelled) {
+		v.ProjectState = restore.Unchanged
 	}
 	if !r.Ended.IsZero() {
 		s := r.Ended.Sub(r.Created).Milliseconds() / 1000
@@ -92,19 +99,30 @@ type restoreRow struct {
 	Warnings     []string `json:"warnings"`
 }
 
-// history returns the restores that have brought a backup back.
-func history(rs []catalog.Restore) *[]restoreRow {
-	rows := []restoreRow{}
-	for _, r := range rs {
-		if r.Status != catalog.Completed {
-			continue
+// addHistory adds a page of the restores that have brought a backup back. A backup that
+// is only queued has none.
+func (v *backupView) addHistory(h *catalog.History) {
+	rows, total := []restoreRow{}, int64(0)
+	if h != nil {
+		total = h.Total
+		for _, r := range h.Restores {
+			rows = append(rows, rowOf(r))
 		}
-		v := viewRestore(r)
-		row := restoreRow{*v.RestoredAt, *v.Duration, r.ID, string(catalog.Completed), r.Project, r.Parts, r.Forced, v.Warnings}
-		if r.Undone {
-			row.Status = "undone"
+		if h.More {
+			v.RestoreHistoryCursor = encodeCursor(catalog.Cursor{Created: h.Restores[0].Created, ID: h.Restores[0].ID})
 		}
-		rows = append(rows, row)
 	}
-	return &rows
+	v.RestoreHistory, v.RestoreHistoryTotal = &rows, &total
+}
+
+func rowOf(r catalog.Restore) restoreRow {
+	v := viewRestore(r)
+	if r.Left > 0 {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("And %d more warnings; GET /api/v1/restores/%s has them.", r.Left, r.ID))
+	}
+	row := restoreRow{*v.RestoredAt, *v.Duration, r.ID, string(catalog.Completed), r.Project, r.Parts, r.Forced, v.Warnings}
+	if r.Undone {
+		row.Status = "undone"
+	}
+	return row
 }

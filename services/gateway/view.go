@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -40,7 +41,9 @@ type backupView struct {
 	CompletedAt *second        `json:"completedAt,omitempty"`
 	Duration    *int64         `json:"duration,omitempty"`
 	extras
-	RestoreHistory *[]restoreRow `json:"restoreHistory,omitempty"` // of GET only
+	RestoreHistory       *[]restoreRow `json:"restoreHistory,omitempty"`       // a page of it; of GET only
+	RestoreHistoryTotal  *int64        `json:"restoreHistoryTotal,omitempty"`  // on all pages
+	RestoreHistoryCursor string        `json:"restoreHistoryCursor,omitempty"` // of the page with older ones
 }
 
 // createdView is a backup as POST shows it.
@@ -72,9 +75,10 @@ type extras struct {
 	Origin       string            `json:"origin"`
 	Held         bool              `json:"held"`
 	Verification *verificationView `json:"verification,omitempty"`
+	Verified     *bool             `json:"verified,omitempty"` // false of an adopted backup until its archive was looked at; of completed backups only
 	Revision     events.Revision   `json:"revision"`
 	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
-	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
+	WaitsFor     string            `json:"waitsFor,omitempty"` // not in lists
 }
 
 // damaged says what an event that cannot be decoded means, or nothing.
@@ -105,6 +109,8 @@ func view(b catalog.Backup) backupView {
 	}
 	if b.SHA256 != "" {
 		v.Checksum = "sha256:" + b.SHA256
+		verified := !b.Unverified && (b.Verification == nil || b.Verification.OK)
+		v.Verified = &verified
 	}
 	if x := b.Verification; x != nil {
 		v.Verification = &verificationView{"failed", second(x.At), x.Message}
@@ -115,8 +121,10 @@ func view(b catalog.Backup) backupView {
 	return v
 }
 
-func created(b catalog.Backup) createdView {
+// created returns a backup as an answer to a request about it.
+func (g *Gateway) created(ctx context.Context, b catalog.Backup) createdView {
 	v := view(b)
+	v.WaitsFor = g.waitsFor(ctx, b)
 	return createdView{
 		v.ID, v.ProjectID, v.Type, v.Status, v.Destination, v.Path, v.Size, v.Duration, v.CreatedAt, v.CompletedAt, v.ProjectName, v.Encrypted, v.extras,
 	}

@@ -13,7 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -43,6 +43,10 @@ type Config struct {
 	Room               func() error                                // says why there is no room for another backup; nil: there always is
 	Report             func(events.Aggregate, events.Progress)
 	Logger             *zap.Logger
+
+	// Waiting decodes a command about a backup into cmd, if it waits in the queue, and
+	// returns when it was sent; the zero time means that there is none. It may be nil.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
 }
 
 // Project is a project that the worker can reach.
@@ -58,12 +62,15 @@ type Worker struct {
 	log      events.Log
 	projects map[string]Project
 	reading  chan struct{} // holds one place: archives are verified one after another
-	shared   atomic.Pointer[map[string][]string]
+	problems sync.Map      // ids of the projects that are looked at again soon
+
+	mu       sync.Mutex
+	overlaps map[string][]project.Overlap // by the project that is registered with them
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, reading: make(chan struct{}, 1)}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, reading: make(chan struct{}, 1), overlaps: map[string][]project.Overlap{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
@@ -87,6 +94,9 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	a, cause := env.Aggregate, events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
 	l := w.cfg.Logger.With(logging.Backup(a.ID), logging.Project(a.Project), logging.Correlation(cause.CorrelationID))
 	log := events.AtLeast(w.log, a, env.Revision)
+	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
+		return err
+	}
 	if req.Under != "" { // the slot is its restore's
 		return w.next(ctx, log, a, cause, l)
 	}
@@ -94,8 +104,11 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	if err != nil {
 		return err
 	}
-	if state.Terminal() { // an old request, or the slot was not given back
-		return w.release(ctx, a, cause, 0)
+	if state.Terminal() { // an old request, or the worker died before all was done
+		if err := w.release(ctx, a, cause, 0); err != nil {
+			return err
+		}
+		return w.tidy(ctx, a, state)
 	}
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
@@ -122,7 +135,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 		return backup.Start(s, w.cfg.Name, rand.Text())
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		return nil // ended before
+		return w.tidy(ctx, a, state)
 	}
 	if err != nil {
 		return err
@@ -130,7 +143,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 	state = state.Apply(env)
 	if state.Failed != nil {
 		l.Error("backup failed", zap.String("reason", string(state.Failed.Reason)), logging.Attempt(state.Attempt))
-		return w.removeAttempts(ctx, a, state, state.Attempt)
+		return w.tidy(ctx, a, state)
 	}
 	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
 	return at.run(ctx)

@@ -3,10 +3,14 @@ package worker
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
@@ -27,7 +31,7 @@ func openWarnings(name string, goOn bool) (*warnings, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, err
 	}
-	flags := os.O_CREATE | os.O_RDWR
+	flags := os.O_CREATE | os.O_RDWR | os.O_APPEND
 	if !goOn {
 		flags |= os.O_TRUNC
 	}
@@ -36,13 +40,19 @@ func openWarnings(name string, goOn bool) (*warnings, error) {
 		return nil, err
 	}
 	ws := &warnings{f: f}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	for lines := bufio.NewReader(f); ; {
+		line, err := lines.ReadBytes('\n') // a line may be of any length: it names things
 		var w archive.Warning
-		if json.Unmarshal(s.Bytes(), &w) == nil {
+		if json.Unmarshal(line, &w) == nil && len(ws.all) < maxKept {
 			ws.all = append(ws.all, w)
 		}
+		if errors.Is(err, io.EOF) {
+			return ws, nil
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
-	return ws, nil
 }
 
 // add takes a warning. One without a sentence only names a thing that another one
@@ -56,6 +66,16 @@ func (ws *warnings) add(w archive.Warning) {
 	if b, err := json.Marshal(w); err == nil {
 		_, _ = ws.f.Write(append(b, '\n')) // the event has the first ones
 	}
+}
+
+// warn takes a warning of a part. Where nobody collects them, as in an undo, the log of
+// the worker has it.
+func (at *attempt) warn(w archive.Warning) {
+	if at.warned != nil {
+		at.warned.add(w)
+		return
+	}
+	at.l.Warn("a part warns", zap.String("part", w.Part), zap.String("code", w.Code), zap.String("name", w.Name), zap.String("sentence", w.Sentence))
 }
 
 func (ws *warnings) close() { _ = ws.f.Close() } // see add
