@@ -94,3 +94,24 @@ func TestTheRoomForARestore(t *testing.T) {
 		t.Errorf("the folder holds %s", got)
 	}
 }
+
+// TestTheRoomForSeveralParts refuses a restore of two parts that have room on their disk
+// one by one, and not together.
+func TestTheRoomForSeveralParts(t *testing.T) {
+	disk, dir := smallDisk(t, "64m"), t.TempDir()
+	sh(t, disk, "mkdir fn cf; for d in fn cf; do dd if=/dev/urandom of=$d/big bs=1M count=10 status=none; done")
+	text := config(dir+"/data", dir+"/backups", fmt.Sprintf(`{id: p, functions: {path: %s/fn}, config: {root: %s/cf, include: ["**"]}}`, disk, disk), "")
+	d := start(t, strings.Replace(text, "min_free: 1MiB", "min_free: 8MiB", 1))
+	d.ready()
+	a := d.call("POST", "/backups", full)
+	d.want(a, 201)
+	sh(t, disk, "dd if=/dev/zero of=fill bs=1M count=20 status=none")
+	restore := "/backups/" + a.backup()["id"].(string) + "/restore"
+	d.want(d.call("POST", restore, `{"dryRun":true,"restoreTypes":["functions"]}`), 200, `"wouldSucceed":true`)
+	for _, body := range []string{`{"dryRun":true}`, `{"safetyBackup":false}`} {
+		b := d.call("POST", restore, body)
+		if !strings.Contains(b.body, "The parts functions (11 MiB) and config (11 MiB) together need 21 MiB on the disk of "+disk+"/fn, which has ") {
+			t.Errorf("%s: %d %s", body, b.status, b.body)
+		}
+	}
+}

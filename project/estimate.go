@@ -66,6 +66,7 @@ func bytesBelow(ctx context.Context, part string, at Place, below string, disks 
 		disks[fi.Dev] = true
 		return used
 	}
-	_, n, _ = measureBelow(ctx, part, root, below, everything) // what can be seen; the dump says the rest
-	return n
+	var m Measured
+	_ = m.below(ctx, part, root, below, everything) // what can be seen; the dump says the rest
+	return m.Bytes
 }

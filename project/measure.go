@@ -9,9 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Measure counts the files of a part, and their bytes, as far as they can be seen. A
-// database is not measured. at is the folder that was looked at.
-func Measure(ctx context.Context, p Part) (at string, files int, bytes int64, err error) {
+// blockSize is the unit in which the system counts what a file takes on a disk.
+const blockSize = 512
+
+// Measured is what lies in the folder of a part.
+type Measured struct {
+	Path   string // of the folder; "" if the part has none
+	Files  int
+	Bytes  int64 // of their contents
+	OnDisk int64 // bytes that they take there: a sparse file takes less than it has
+}
+
+// Measure counts the files of a part, as far as they can be seen. A database is not
+// measured.
+func Measure(ctx context.Context, p Part) (m Measured, err error) {
 	keep := everything
 	var place Place
 	below := "."
@@ -21,33 +32,34 @@ func Measure(ctx context.Context, p Part) (at string, files int, bytes int64, er
 	case *FunctionsPart:
 		place = x.place()
 	case *ConfigPart:
-		place, keep = x.place(), x.counts
+		place = x.place()
+		open := openFiles(ctx)
+		keep = func(root *os.File, name string, dir bool) (take, enter bool) { return x.counts(root, name, dir, open) }
 	default:
-		return "", 0, 0, nil
+		return m, nil
 	}
-	at = path.Join(place.Path, below)
+	m.Path = path.Join(place.Path, below)
 	root, err := place.openDir()
 	if err != nil {
-		return at, 0, 0, err
+		return m, err
 	}
 	defer root.Close() //nolint:errcheck // opened for reading
-	files, bytes, err = measureBelow(ctx, p.Name(), root, below, keep)
-	return at, files, bytes, err
+	return m, m.below(ctx, p.Name(), root, below, keep)
 }
 
 func everything(*os.File, string, bool) (take, enter bool) { return true, true }
 
 // counts reports whether a backup takes a name, and whether it looks below it.
-func (p *ConfigPart) counts(root *os.File, name string, dir bool) (take, enter bool) {
-	if code, _ := p.unfit(root, name, dir); code != "" {
+func (p *ConfigPart) counts(root *os.File, name string, dir bool, open fileSet) (take, enter bool) {
+	if code, _ := p.unfit(root, name, dir, open); code != "" {
 		return false, false
 	}
 	return p.keep(name, dir, map[string]bool{})
 }
 
-// measureBelow counts the regular files below a folder of root.
-func measureBelow(ctx context.Context, part string, root *os.File, below string, keep func(root *os.File, name string, dir bool) (take, enter bool)) (files int, bytes int64, err error) {
-	err = walkBeneath(root, below, func(name string, e fs.DirEntry) error {
+// below adds the regular files below a folder of root.
+func (m *Measured) below(ctx context.Context, part string, root *os.File, below string, keep func(root *os.File, name string, dir bool) (take, enter bool)) error {
+	return walkBeneath(root, below, func(name string, e fs.DirEntry) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -59,9 +71,8 @@ func measureBelow(ctx context.Context, part string, root *os.File, below string,
 			return nil
 		}
 		if st, err := statBeneath(root, name); err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-			files, bytes = files+1, bytes+st.Size
+			m.Files, m.Bytes, m.OnDisk = m.Files+1, m.Bytes+st.Size, m.OnDisk+st.Blocks*blockSize
 		}
 		return nil
 	})
-	return files, bytes, err
 }

@@ -25,7 +25,10 @@ func (p *ConfigPart) Kept(t Target) Kept { return p.folder(t) }
 func (p *ConfigPart) folder(t Target) *folder {
 	f := &folder{part: Config, at: p.place(), t: t}
 	c := &configRestoration{p: p, t: t, warned: map[string]bool{}}
-	f.moves = c.moves
+	f.moves = func(root, built *os.File) (out, in []string, err error) {
+		c.open = nil // services may have started since the files were built
+		return c.moves(root, built)
+	}
 	f.skip = c.skip
 	f.finish = func(_ context.Context, built *os.File) error {
 		c.warnOthers()
@@ -41,6 +44,7 @@ type configRestoration struct {
 	warned map[string]bool
 	others int      // entries that the patterns of the target do not take
 	named  []string // some of them
+	open   fileSet  // that processes write to; nil before anybody looked
 }
 
 // moves lists the files that were built, and those in their place. A folder that is
@@ -48,7 +52,7 @@ type configRestoration struct {
 func (c *configRestoration) moves(root, built *os.File) (out, in []string, err error) {
 	err = walkBeneath(built, ".", func(name string, e fs.DirEntry) error {
 		if live := c.live(root, name); live != "" { // it was not when the files were built
-			return fmt.Errorf("%s holds the data of a service", live)
+			return fail(nil, "%s holds the data of a service, or is open in one, since the restore has begun, so the configuration was not replaced. Stop the service and restore again.", live)
 		}
 		st, err := statBeneath(root, name)
 		switch {
@@ -89,7 +93,7 @@ func (c *configRestoration) skip(root *os.File, entry string) bool {
 		return true
 	}
 	if live := c.live(root, name); live != "" {
-		c.warn("live_data_kept", live, live+" was not restored: it holds the data of a service, and a restore never writes there.")
+		c.warn("live_data_kept", live, live+" was not restored: it holds the data of a service or is open in one, and a restore never writes there.")
 		return true
 	}
 	if !c.t.Foreign {
@@ -174,7 +178,10 @@ func what(st *unix.Stat_t) string {
 // live returns the folder or file of a running service that a name leads to, or "". A
 // name behind a link leads nowhere: a restore does not follow it.
 func (c *configRestoration) live(root *os.File, name string) string {
-	if isLiveFile(root, name) {
+	if c.open == nil {
+		c.open = openFiles(context.Background()) // has a deadline of its own
+	}
+	if isLiveFile(root, name) || c.open.has(root, name) {
 		return name
 	}
 	for dir := name; dir != "."; dir = path.Dir(dir) {

@@ -82,7 +82,7 @@ func (f *folder) explain(root *os.File, err error) (*os.File, error) {
 
 // Check implements [Restoration].
 func (f *folder) Check(context.Context) ([]Check, error) {
-	space := Check{Name: f.part + "_space", Problem: ShortOf(f.part, f.at.Path, room(f.t.Source), f.t.MinFree)}
+	space := Check{Needs: []Need{{Part: f.part, At: f.at.Path, Bytes: room(f.t.Source), MinFree: f.t.MinFree}}}
 	write := Check{Name: f.part + "_folder"}
 	dir, err := f.explain(f.at.nearestDir())
 	if err != nil {

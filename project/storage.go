@@ -17,6 +17,8 @@ type StoragePart struct {
 	Path   string // of the folder that the service calls its backend path
 	Within string // see [Place]
 	Tenant string // the folder of the project below Path; default "stub/stub"
+
+	Apart []string // sentences about what the service mounts in there from other places
 }
 
 func (p *StoragePart) place() Place { return Place{p.Path, p.Within} }
@@ -36,6 +38,9 @@ func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) (
 	defer t.close()
 	if thereBeneath(t.root, ".minio.sys") {
 		return nil, fail(nil, "The storage folder belongs to a MinIO server; a storage backend on S3 cannot be backed up yet.")
+	}
+	if err := noteApart(t.t, p.Apart); err != nil {
+		return nil, err
 	}
 	supabase, err := s.has(ctx, "storage.objects")
 	if err != nil {

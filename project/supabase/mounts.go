@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -18,8 +19,10 @@ const (
 	storageTarget   = "/var/lib/storage"
 	functionsTarget = "/home/deno/functions"
 	rootKeyTarget   = "/etc/postgresql-custom"
-	volumeRoot      = "/var/lib/docker/volumes"
 )
+
+// volumeRoots are where docker and podman keep volumes.
+var volumeRoots = []string{"/var/lib/docker/volumes", "/var/lib/containers/storage/volumes"}
 
 // mountedAt returns what a service mounts at a path of its container, and where the
 // path lies below that.
@@ -48,6 +51,9 @@ func (f *found) placeOf(ctx context.Context, service, target string) (at project
 		at, err = f.m.scope.place(filepath.Join(v.Source, below))
 		return at, "the folder " + v.Source, true, err
 	case types.VolumeTypeVolume:
+		if v.Volume != nil {
+			below = filepath.Join(v.Volume.Subpath, below)
+		}
 		at, name, err := f.volume(ctx, v.Source, below)
 		return at, "the volume " + name, true, err
 	}
@@ -69,15 +75,14 @@ func (f *found) volume(ctx context.Context, key, below string) (at project.Place
 	if !dockerName.MatchString(name) {
 		return at, key, fmt.Errorf("the name of the volume %s is not one that docker allows", key)
 	}
-	options := "," + v.DriverOpts["o"] + ","
-	if device := v.DriverOpts["device"]; (strings.Contains(options, ",bind,") || strings.Contains(options, ",rbind,")) && filepath.IsAbs(device) {
+	if device := boundFolder(v); device != "" {
 		at, err = f.m.scope.place(filepath.Join(device, below))
 		return at, name, err
 	}
 	if other := f.volumeUser(ctx, name); other != "" {
 		return at, name, fmt.Errorf("the containers that use the volume %s belong to the folder %s, not to %s", name, other, f.m.dir)
 	}
-	data, bound := filepath.Join(f.options.VolumeRoot, name, "_data"), f.options.VolumeRoot
+	data, bound := f.keptVolume(name)
 	if out, err := f.docker(ctx, "volume", "inspect", "--format", "{{.Mountpoint}}", name); err == nil && filepath.IsAbs(strings.TrimSpace(out)) {
 		data = filepath.Clean(strings.TrimSpace(out))
 		bound = filepath.Dir(filepath.Dir(data))
@@ -108,4 +113,58 @@ func (f *found) volumeUser(ctx context.Context, name string) (folder string) {
 		}
 	}
 	return folder
+}
+
+// keptVolume returns where docker keeps a volume by default, and the folder with all of
+// them.
+func (f *found) keptVolume(name string) (data, root string) {
+	roots := volumeRoots
+	if f.options.VolumeRoot != "" {
+		roots = []string{f.options.VolumeRoot}
+	}
+	for _, root := range roots {
+		if data = filepath.Join(root, name, "_data"); isDir(data) {
+			return data, root
+		}
+	}
+	return filepath.Join(roots[0], name, "_data"), roots[0]
+}
+
+// boundFolder returns the folder that a volume stands for, or "".
+func boundFolder(v types.VolumeConfig) string {
+	options := "," + v.DriverOpts["o"] + ","
+	if device := v.DriverOpts["device"]; (strings.Contains(options, ",bind,") || strings.Contains(options, ",rbind,")) && filepath.IsAbs(device) {
+		return filepath.Clean(device)
+	}
+	return ""
+}
+
+// inheritVolumes gives services what volumes_from says, unless they mount something
+// else at the same place.
+func (m *model) inheritVolumes() {
+	for _, services := range []types.Services{m.project.Services, m.project.DisabledServices} {
+		for name, s := range services {
+			for _, from := range s.VolumesFrom {
+				from, _, _ = strings.Cut(strings.TrimPrefix(from, "container:"), ":")
+				for _, v := range m.service(firstOf(m.serviceAt(from), from)).Volumes {
+					if !slices.ContainsFunc(s.Volumes, func(own types.ServiceVolumeConfig) bool { return own.Target == v.Target }) {
+						s.Volumes = append(s.Volumes, v)
+					}
+				}
+			}
+			services[name] = s
+		}
+	}
+}
+
+// mountsBelow returns what a service mounts below a path of its container, and how the
+// places are called from there.
+func mountsBelow(s types.ServiceConfig, target string) map[string]types.ServiceVolumeConfig {
+	out := map[string]types.ServiceVolumeConfig{}
+	for _, v := range s.Volumes {
+		if rel, ok := strings.CutPrefix(path.Clean(v.Target), target+"/"); ok && (v.Type == types.VolumeTypeBind || v.Type == types.VolumeTypeVolume) {
+			out[rel] = v
+		}
+	}
+	return out
 }

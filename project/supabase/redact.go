@@ -64,7 +64,9 @@ func (m *model) words() (keys map[string]bool, values []string) {
 	keys = map[string]bool{}
 	for k, v := range m.env {
 		keys[k] = true
-		values = append(values, v)
+		if k != workingDirVariable {
+			values = append(values, v)
+		}
 	}
 	for _, f := range m.files {
 		if parsed, err := parser.ParseBytes(m.texts[f], 0); err == nil && len(parsed.Docs) > 0 {

@@ -62,11 +62,14 @@ type Worker struct {
 	log      events.Log
 	projects map[string]Project
 	problems sync.Map // ids of the projects that are looked at again soon
+
+	mu       sync.Mutex
+	overlaps map[string][]project.Overlap // by the project that is registered with them
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, overlaps: map[string][]project.Overlap{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
