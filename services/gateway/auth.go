@@ -80,8 +80,11 @@ func HashKey(key string) string {
 
 const localKey = "key"
 
-// authenticate finds the key of a request.
+// authenticate finds the key of a request. What it is answered is for this key only:
+// no cache may keep it.
 func (g *Gateway) authenticate(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Vary("X-API-Key", fiber.HeaderAuthorization)
 	secret := c.Get("X-API-Key")
 	if scheme, token, ok := strings.Cut(c.Get(fiber.HeaderAuthorization), " "); secret == "" && ok && strings.EqualFold(scheme, "bearer") {
 		secret = token

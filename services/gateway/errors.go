@@ -34,6 +34,8 @@ func statusOf(code fault.Code) int {
 		return fiber.StatusUnsupportedMediaType
 	case fault.BadRange:
 		return fiber.StatusRequestedRangeNotSatisfiable
+	case fault.BadArchive:
+		return fiber.StatusBadGateway
 	case fault.RateLimited:
 		return fiber.StatusTooManyRequests
 	case fault.Unavailable:
@@ -53,6 +55,7 @@ var frameworkFaults = map[int]error{
 	fiber.StatusRequestHeaderFieldsTooLarge: fault.Errorf(fault.TooLarge, "The headers have more than 16 KiB"),
 	fiber.StatusBadRequest:                  fault.Errorf(fault.Invalid, "The request is not valid HTTP"),
 	fiber.StatusRequestTimeout:              fault.Errorf(fault.Invalid, "The request took too long to arrive"),
+	fiber.StatusHTTPVersionNotSupported:     fault.Errorf(fault.Invalid, "The server speaks HTTP/1.1 and HTTP/1.0"),
 }
 
 // problem is the body of every error.
@@ -65,32 +68,30 @@ type problem struct {
 
 const retryAfter = "5" // seconds
 
-// answerError is the one place where errors become answers.
-func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
-	status := 0
+// describeError returns what clients are told of an error.
+func describeError(err error) (status int, code fault.Code, message string) {
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
-		if fe.Code == fiber.StatusRequestHeaderFieldsTooLarge { // no route was found, so nobody else logs it
-			status = fe.Code
-			g.cfg.Logger.Warn("request refused: its headers are too large", zap.String("request_id", requestIDOf(c)), zap.String("remote", c.IP()))
-		}
 		if known, ok := frameworkFaults[fe.Code]; ok {
-			err = known
+			return fe.Code, fault.CodeOf(known), fault.MessageOf(known)
 		}
 	}
-	code, message := fault.CodeOf(err), fault.MessageOf(err)
+	code, message = fault.CodeOf(err), fault.MessageOf(err)
 	if damage, ok := errors.AsType[*events.DamageError](err); ok {
 		code, message = fault.Unavailable, "Nothing can be written: "+damage.Error()
 	} else if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
 		code, message = fault.Unavailable, "The event log is out of reach; try again"
 	}
-	if code == fault.Unavailable {
+	return statusOf(code), code, message
+}
+
+// answerError is the one place where errors become answers.
+func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
+	status, code, message := describeError(err)
+	if code == fault.Unavailable || code == fault.RateLimited {
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
 	}
 	if code == fault.Internal || errors.Unwrap(err) != nil {
 		g.cfg.Logger.Error("request failed", zap.String("request_id", requestIDOf(c)), zap.String("code", string(code)), zap.Error(err))
-	}
-	if status == 0 {
-		status = statusOf(code)
 	}
 	return c.Status(status).JSON(problem{Error: message, Code: code, RequestID: requestIDOf(c)})
 }

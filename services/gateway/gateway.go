@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ type Config struct {
 	Keys    []Key
 	Checks  []Check       // of /readyz
 	Stall   time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
+	Conns   int           // connections at a time; default 2048
 	Logger  *zap.Logger
 }
 
@@ -62,18 +64,18 @@ type Gateway struct {
 	b         Backend
 	app       *fiber.App
 	listener  net.Listener
-	waiting   chan struct{} // one for each request that waits
-	downloads chan struct{} // one for each download
+	metrics   *metrics
+	waiting   places // of requests that wait
+	downloads places
 	keys      map[string]Key
 	pools     pools
 	queued    queued
 }
 
-// Limits of what goes on at the same time, since a client that has gone away is
-// noticed late.
+// Limits of what goes on at the same time. API keys share them, see [places].
 const (
 	maxWaiting   = 512
-	maxDownloads = 16
+	maxDownloads = 32
 )
 
 const (
@@ -85,55 +87,73 @@ const (
 // New opens the port. The caller must call [Gateway.Run].
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
-		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads), keys: map[string]Key{},
+		cfg: cfg, b: b, waiting: places{all: maxWaiting}, downloads: places{all: maxDownloads}, keys: map[string]Key{},
 		pools: pools{without: map[string]time.Time{}},
 	}
 	for _, k := range cfg.Keys {
+		if other, ok := g.keys[k.Hash]; ok {
+			return nil, fmt.Errorf("the API keys %s and %s have the same hash; remove one of them", other.Name, k.Name)
+		}
 		g.keys[k.Hash] = k
 	}
 	if g.cfg.Stall == 0 {
 		g.cfg.Stall = 30 * time.Second
 	}
-	var lc net.ListenConfig
-	var err error
-	if g.listener, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
+	if err := g.listen(ctx); err != nil {
 		return nil, err
-	}
-	if cfg.TLS != nil {
-		g.listener = tls.NewListener(g.listener, cfg.TLS)
 	}
 	g.app = fiber.New(fiber.Config{
 		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ReadBufferSize: headerLimit, ErrorHandler: g.answerError,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
+		RequestMethods: methods(), DisablePreParseMultipartForm: true,
 	})
+	g.metrics = newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
 	g.routes()
+	g.guard()
 	return g, nil
+}
+
+// listen opens the port.
+func (g *Gateway) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	conns := g.cfg.Conns
+	if conns == 0 {
+		conns = maxConns
+	}
+	g.listener = &listener{Listener: l, places: make(chan struct{}, conns), plain: g.cfg.TLS == nil, log: g.cfg.Logger}
+	if g.cfg.TLS != nil {
+		g.listener = tls.NewListener(g.listener, g.cfg.TLS)
+	}
+	return nil
 }
 
 // Addr returns where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
-	g.app.Use(g.accessLog(metrics), recoverer.New())
+	g.app.Use(g.accessLog, recoverer.New())
 	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
 	g.app.Get("/readyz", g.ready)
-	g.app.Get("/metrics", metrics.handler())
+	g.app.Get("/metrics", g.metrics.handler())
 
-	api := g.app.Group("/api/v1", g.authenticate, g.writable)
+	api := g.app.Group("/api/v1", g.authenticate, unencoded, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
 	api.Get("/backups", read, g.list)
 	api.Post("/backups", write, g.create)
 	api.Get("/backups/:id", read, g.get)
-	api.Delete("/backups/:id", write, g.delete)
+	api.Delete("/backups/:id", write, noBody, g.delete)
 	api.Get("/backups/:id/download", read, g.download)
-	api.Post("/backups/:id/verify", write, g.verify)
-	api.Post("/backups/:id/cancel", write, g.cancel)
+	api.Post("/backups/:id/verify", write, noBody, g.verify)
+	api.Post("/backups/:id/cancel", write, noBody, g.cancel)
 	api.Get("/projects", read, g.projects)
 	api.Get("/projects/:id", read, g.getProject)
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
-	api.Post("/restores/:id/undo", write, g.undo)
+	api.Post("/restores/:id/undo", write, noBody, g.undo)
 }
 
 // writable refuses what would write while the log is damaged.

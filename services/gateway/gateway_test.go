@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,12 +28,14 @@ import (
 	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
 	"github.com/holdfast-dev/holdfast/services/gateway"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 const (
 	writer = "sk_live_wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"
 	reader = "sk_live_rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr"
 	narrow = "sk_live_nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" // may touch the project "other" only
+	nobody = "sk_live_00000000000000000000000000000000" // may touch no project
 	stale  = "sk_live_ssssssssssssssssssssssssssssssss" // has expired
 )
 
@@ -45,16 +48,31 @@ type server struct {
 	base    string
 	archive []byte
 	catalog catalog.Reader
-	reads   atomic.Int64          // queries for ranges
-	dead    sync.Map              // pools without a worker
-	unread  atomic.Pointer[error] // why archives cannot be read
+	reads   atomic.Int64 // queries for ranges
+	// commands to restore
+	restores atomic.Int64
+	dead     sync.Map              // pools without a worker
+	unread   atomic.Pointer[error] // why archives cannot be read
 	// pool whose worker was asked to cancel
 	cancelledBy atomic.Value
 	// work does what the worker does with a request.
 	work func(backup.Create) error
 }
 
+// limits are those that a test needs other than usual.
+type limits struct {
+	maxWait time.Duration
+	conns   int
+	tls     *tls.Config
+	quiet   bool // nothing wakes requests that wait
+}
+
 func start(t *testing.T) *server {
+	t.Helper()
+	return startWith(t, limits{maxWait: time.Second})
+}
+
+func startWith(t *testing.T, l limits) *server {
 	t.Helper()
 	s := &server{t: t, log: &eventstest.Log{Name: t.Name()}, archive: make([]byte, 3<<20+17)}
 	s.faulty = eventstest.NewFaulty(s.log)
@@ -63,17 +81,22 @@ func start(t *testing.T) *server {
 		s.archive[i] = byte(rnd.Uint32())
 	}
 	s.work = func(c backup.Create) error { s.complete(c); return nil }
+	awake := watch
+	if l.quiet {
+		awake = func(events.Aggregate) (<-chan struct{}, func()) { return nil, func() {} }
+	}
 	p := projection.New(filepath.Join(t.TempDir(), "catalog.db"), s.log, zap.NewNop())
 	g, err := gateway.New(t.Context(), gateway.Config{
-		Listen: "127.0.0.1:0", MaxWait: time.Second, Stall: time.Second, Logger: zap.NewNop(),
+		Listen: "127.0.0.1:0", MaxWait: l.maxWait, Conns: l.conns, TLS: l.tls, Stall: time.Second, Logger: zap.NewNop(),
 		Checks: []gateway.Check{{Name: "log", Do: func(context.Context) error { return nil }}, {Name: "catalog", Do: p.Ready}},
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
 			{Name: "r", Hash: gateway.HashKey(reader), Permissions: map[string]gateway.Level{"backups": gateway.Read}, Projects: []string{"*"}},
 			{Name: "n", Hash: gateway.HashKey(narrow), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"other"}},
+			{Name: "0", Hash: gateway.HashKey(nobody), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{}},
 			{Name: "s", Hash: gateway.HashKey(stale), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}, Expires: time.Now().Add(-time.Second)},
 		},
-	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: watch, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
+	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: awake, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
 	}, Archive: s.read, Alive: func(_ context.Context, pool string) bool {
 		_, dead := s.dead.Load(pool)
@@ -130,6 +153,8 @@ func (s *server) send(_ context.Context, c events.Command, _ events.Cause) error
 	switch c := c.(type) {
 	case backup.Create:
 		return s.work(c)
+	case restore.Create:
+		s.restores.Add(1)
 	case backup.Cancel:
 		s.cancelledBy.Store(c.Pool)
 		s.append(c.CommandRoute().About, events.BackupCancelRequested{})
@@ -157,7 +182,8 @@ func (s *server) read(_ context.Context, _ string, q backup.ArchiveRead) ([]byte
 	if err := s.unread.Load(); err != nil {
 		return nil, *err
 	}
-	return s.archive[q.Offset : q.Offset+q.Length], nil
+	end := int64(len(s.archive)) // a destination gives what there is
+	return s.archive[min(q.Offset, end):min(q.Offset+q.Length, end)], nil
 }
 
 type answer struct {
@@ -230,7 +256,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"GET", "/api/v1/backups", "", reader, 200, id},
 		{"POST", "/api/v1/backups", `{"projectId":"p"}`, reader, 403, "backups:write"},
 		{"DELETE", "/api/v1/backups/" + id, "", reader, 403, "forbidden"},
-		{"POST", "/api/v1/backups", `{"projectId":"p"}`, narrow, 403, "may not touch the project p"},
+		{"POST", "/api/v1/backups", `{"projectId":"p"}`, narrow, 400, "Project not found"}, // as if there were none
 		{"GET", "/api/v1/backups/" + id, "", narrow, 404, "Backup not found"},
 		{"GET", "/api/v1/backups", "", narrow, 200, `"backups":[]`},
 		{"GET", "/api/v1/projects", "", narrow, 200, `{"projects":[]}`},
@@ -271,7 +297,7 @@ func TestErrorsAreJSON(t *testing.T) {
 		{"PUT", "/api/v1/backups", "", nil, 405, `"code":"method_not_allowed"`},
 		{"POST", "/api/v1/backups", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, `"code":"unsupported_media_type"`},
 		{"POST", "/api/v1/backups", `{"projectId":"p"}{}`, nil, 400, "one JSON object"},
-		{"POST", "/api/v1/backups", `{"projectId":"p","Encrypt":true,"x":1}`, nil, 400, "x"},
+		{"POST", "/api/v1/backups", `{"projectId":"p","encrypt":true,"x":1}`, nil, 400, `unknown field \"x\"; it may have projectId, type`},
 		{"POST", "/api/v1/backups", `{"projectId":7}`, nil, 400, "projectId"},
 		{"POST", "/api/v1/backups", `{"projectId":"p","type":"storage"}`, nil, 400, "it has database, config"},
 		{"POST", "/api/v1/backups", `{"projectId":"p"}`, []string{"Idempotency-Key", strings.Repeat("x", 256)}, 400, "255"},
@@ -417,7 +443,7 @@ func TestUnreadableArchive(t *testing.T) {
 		status int
 	}{
 		{fault.Errorf(fault.Unavailable, "No worker of the pool default is running; start one, or try again"), 503},
-		{fault.Errorf(fault.Conflict, "The archive is not at its destination any more"), 409},
+		{fault.Errorf(fault.BadArchive, "The archive is not at its destination any more; verify the backup"), 502},
 	} {
 		s.unread.Store(&c.err)
 		for _, header := range []string{"", "bytes=5-"} {
@@ -531,7 +557,7 @@ func TestClientThatStallsIsCutOff(t *testing.T) {
 		}
 		stalled = append(stalled, conn)
 	}
-	if a := s.call("GET", path, ""); a.StatusCode != 503 {
+	if a := s.call("GET", path, ""); a.StatusCode != 429 {
 		t.Errorf("one download too many: status %d", a.StatusCode)
 	}
 	for range 500 {

@@ -136,6 +136,9 @@ func (g *Gateway) cancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := g.claim(c, b.Project, ""); err != nil {
+		return err
+	}
 	pool, err := g.poolWithWorker(c.UserContext(), b.Pool)
 	if err != nil {
 		return err

@@ -92,11 +92,12 @@ type restoreRow struct {
 	Warnings     []string `json:"warnings"`
 }
 
-// history returns the restores that have brought a backup back.
-func history(rs []catalog.Restore) *[]restoreRow {
+// history returns the restores that have brought a backup back, without those into
+// projects that the key may not touch.
+func history(rs []catalog.Restore, key Key) *[]restoreRow {
 	rows := []restoreRow{}
 	for _, r := range rs {
-		if r.Status != catalog.Completed {
+		if r.Status != catalog.Completed || !key.may(r.Project) {
 			continue
 		}
 		v := viewRestore(r)
