@@ -91,6 +91,7 @@ func fieldsOf(v any) (names []string) {
 // allowed fields, each once at most, and no object in it has a field twice.
 func checkFields(object []byte, allowed []string) error {
 	d := json.NewDecoder(bytes.NewReader(object))
+	d.UseNumber() // however large
 	return eachField(d, func(name string) error {
 		if slices.Contains(allowed, name) {
 			return nil

@@ -40,7 +40,6 @@ func (g *Gateway) guard() {
 	}
 	srv.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) { g.refuse(fctx, parseFault(err)) }
 	srv.SecureErrorLogMessage = true // the server's own texts quote the request, keys too
-	srv.ReduceMemoryUsage = true     // a connection that is idle keeps no buffers
 }
 
 func isKnown(method string) bool {

@@ -115,6 +115,28 @@ func TestMalformedRequests(t *testing.T) {
 	s.want(s.call("GET", "/api/v1/backups", ""), 200, `"total":0`) // none of them had an effect
 }
 
+// TestPipelinedRequests are answered in their order, each with its own key.
+func TestPipelinedRequests(t *testing.T) {
+	s := start(t)
+	conn := s.dial()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	for range 3 {
+		fmt.Fprintf(conn, "GET /api/v1/projects HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n\r\nGET /api/v1/projects HTTP/1.1\r\nHost: x\r\n\r\n", writer)
+	}
+	r := bufio.NewReader(conn)
+	for i := range 6 {
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if want := []int{200, 401}[i%2]; res.StatusCode != want {
+			t.Errorf("answer %d has status %d, want %d", i, res.StatusCode, want)
+		}
+	}
+}
+
 // TestUnknownMethods get the answer of their route.
 func TestUnknownMethods(t *testing.T) {
 	s := start(t)
@@ -169,6 +191,7 @@ func TestFieldsAreExact(t *testing.T) {
 		{"/api/v1/backups", `{"projectId":"p","encrypt":"true"}`, `\"encrypt\" must be true or false`},
 		{"/api/v1/backups", `{"projectId":"p","type":["full"]}`, `\"type\" must be a text`},
 		{"/api/v1/backups", `{"projectId":{"a":1,"a":2}}`, `field \"a\" twice`},
+		{"/api/v1/backups", `{"projectId":` + strings.Repeat("9", 500_000) + `}`, "must be a text"},
 		{"/api/v1/backups", `[{"projectId":"p"}]`, "not a JSON object"},
 		{"/api/v1/backups", `null`, "not a JSON object"},
 		{"/api/v1/backups", "{\"projectId\":\"p\xff\"}", "not UTF-8"},

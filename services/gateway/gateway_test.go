@@ -361,6 +361,18 @@ func TestWaiting(t *testing.T) {
 	s.want(s.call("GET", "/api/v1/backups", ""), 200, `"total":1`)
 }
 
+// TestHugeWait is no wait at all when it overflows.
+func TestHugeWait(t *testing.T) {
+	s := startWith(t, limits{maxWait: time.Minute})
+	s.work = func(c backup.Create) error {
+		time.AfterFunc(200*time.Millisecond, func() { s.complete(c) })
+		return nil
+	}
+	for _, wait := range []string{"9223372037", "99999999999999999999999", "1e9", "-5"} {
+		s.want(s.call("POST", "/api/v1/backups", `{"projectId":"p"}`, "Prefer", "wait="+wait), 201)
+	}
+}
+
 func TestHeldBackupsStay(t *testing.T) {
 	s := start(t)
 	id := s.backup()

@@ -57,7 +57,12 @@ func (g *Gateway) accessLog(c *fiber.Ctx) error {
 // briefLength is how much of a path the log keeps: a client chooses it.
 const briefLength = 256
 
+var keyInPath = regexp.MustCompile(keyPrefix + "[A-Za-z0-9]*")
+
+// brief returns what the log keeps of a path: not all of a long one, and no key that
+// somebody has put there by mistake.
 func brief(path string) string {
+	path = keyInPath.ReplaceAllString(path, keyPrefix+"…")
 	if len(path) > briefLength {
 		return path[:briefLength] + "…"
 	}

@@ -94,7 +94,10 @@ func prefer(c *fiber.Ctx, most time.Duration) preference {
 			p.async, p.said = true, "respond-async"
 		case "wait":
 			if n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`)); err == nil && n >= 0 && p.said == "" {
-				p.wait, p.said = min(most, time.Duration(n)*time.Second), "wait="+strconv.Itoa(n)
+				if n < int(most/time.Second) { // a larger number of seconds may be no Duration
+					p.wait = time.Duration(n) * time.Second
+				}
+				p.said = "wait=" + strconv.Itoa(n)
 			}
 		}
 	}
