@@ -38,8 +38,33 @@ func (g *Gateway) guard() {
 		}
 		route(fctx)
 	}
-	srv.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) { g.refuse(fctx, parseFault(err)) }
+	srv.HeaderReceived = func(h *fasthttp.RequestHeader) (limits fasthttp.RequestConfig) {
+		if g.keyOfHeader(h) != nil {
+			limits.MaxRequestBodySize = keylessBody
+		}
+		return limits
+	}
+	srv.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
+		// Of a chunked body the server has forgotten the header.
+		if h := &fctx.Request.Header; errors.Is(err, fasthttp.ErrBodyTooLarge) && len(h.Host()) > 0 {
+			if keyErr := g.keyOfHeader(h); keyErr != nil {
+				g.refuse(fctx, keyErr)
+				return
+			}
+		}
+		g.refuse(fctx, parseFault(err))
+	}
 	srv.SecureErrorLogMessage = true // the server's own texts quote the request, keys too
+}
+
+// keylessBody is how large a body may be without a valid API key. The server keeps
+// memory for a body before the request is routed, and strangers may not fill it.
+const keylessBody = 16 << 10
+
+// keyOfHeader returns why a request has no valid API key, or nil.
+func (g *Gateway) keyOfHeader(h *fasthttp.RequestHeader) error {
+	_, err := g.keyIn(string(h.Peek(headerKey)), string(h.Peek(fiber.HeaderAuthorization)))
+	return err
 }
 
 func isKnown(method string) bool {

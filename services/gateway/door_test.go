@@ -214,10 +214,49 @@ func TestFieldsAreExact(t *testing.T) {
 	s.want(s.call("GET", "/api/v1/backups", ""), 200, `"total":1`)
 }
 
-// TestConnectionLimit fills all places for connections: who comes then is told so, and
-// those who leave make room.
-func TestConnectionLimit(t *testing.T) {
+// TestBodyWithoutKey announces a body and sends nothing of it: without a key no memory
+// is kept for it.
+func TestBodyWithoutKey(t *testing.T) {
+	s := start(t)
+	for _, key := range []string{"", "X-API-Key: " + stale + "\r\n", "Authorization: Bearer nonsense\r\n"} {
+		a, closed := s.raw("POST /api/v1/backups HTTP/1.1\r\nHost: x\r\n" + key + "Content-Length: 1000000\r\n\r\n")
+		s.want(a, 401, `"code":"unauthenticated"`)
+		if !closed || a.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("closed: %v, headers %v", closed, a.Header)
+		}
+		a, _ = s.raw("POST /api/v1/backups HTTP/1.1\r\nHost: x\r\n" + key + "Transfer-Encoding: chunked\r\n\r\nf0000\r\n")
+		s.want(a, 413, "16 KiB without a valid API key")
+	}
+	s.want(s.call("POST", "/api/v1/backups", strings.Repeat(" ", 1<<20), "X-API-Key", writer), 400)
+}
+
+// TestClientThatReadsNothing asks for more than the buffers hold, and takes none of it.
+func TestClientThatReadsNothing(t *testing.T) {
 	s := startWith(t, limits{conns: 8})
+	http.DefaultClient.CloseIdleConnections()
+	for range 4 {
+		conn := s.dial()
+		go func() {
+			_, _ = io.WriteString(conn, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 2000)) // until the server reads no more
+		}()
+	}
+	waitUntil(t, func() error {
+		res, err := http.Get(s.base + "/healthz")
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode != 200 {
+			return fmt.Errorf("status %d", res.StatusCode)
+		}
+		return nil
+	})
+}
+
+// TestConnectionLimit fills all places for connections of an address: who comes then is
+// told so, and those who leave make room.
+func TestConnectionLimit(t *testing.T) {
+	s := startWith(t, limits{conns: 16})
 	http.DefaultClient.CloseIdleConnections()
 	var open []net.Conn
 	for range 8 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,7 +82,7 @@ func askedRange(c *fiber.Ctx, etag string, size int64) (from, to int64, err erro
 
 // stream answers with the bytes of an archive as they come.
 func (g *Gateway) stream(c *fiber.Ctx, b catalog.Backup, from, to int64) error {
-	release, err := g.downloads.take(keyOf(c).Hash, "downloads that run", "try again when one has ended")
+	release, err := g.downloads.takeFor(keyOf(c), "downloads that run", "try again when one has ended")
 	if err != nil {
 		asError(c)
 		return err
@@ -91,7 +90,7 @@ func (g *Gateway) stream(c *fiber.Ctx, b catalog.Backup, from, to int64) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	id := requestIDOf(c)
 	r := &chunks{
-		from: from, to: to, next: make(chan chan piece, ahead), conn: c.Context().Conn(), stall: g.cfg.Stall,
+		from: from, to: to, next: make(chan chan piece, ahead),
 		end: sync.OnceFunc(func() { cancel(); release() }),
 	}
 	r.broke = func(err error) {
@@ -244,8 +243,6 @@ type chunks struct {
 	from, to int64
 	next     chan chan piece // in order
 	cur      []byte
-	conn     net.Conn
-	stall    time.Duration // a client that takes nothing for so long is cut off; a slow one is kept
 	end      func()
 	broke    func(error) // is told why the rest does not come
 }
@@ -281,9 +278,6 @@ func (r *chunks) fetch(ctx context.Context, ask func(offset, n int64) ([]byte, e
 // Read implements io.Reader. An error cuts the connection, so that the client
 // knows that something is missing and may resume.
 func (r *chunks) Read(p []byte) (int, error) {
-	if err := r.conn.SetWriteDeadline(time.Now().Add(r.stall)); err != nil {
-		return 0, err
-	}
 	for len(r.cur) == 0 {
 		next, ok := <-r.next
 		if !ok {
@@ -304,5 +298,5 @@ func (r *chunks) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (r *chunks) Close() error {
 	r.end()
-	return r.conn.SetWriteDeadline(time.Time{})
+	return nil
 }

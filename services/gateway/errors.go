@@ -50,7 +50,7 @@ func statusOf(code fault.Code) int {
 var frameworkFaults = map[int]error{
 	fiber.StatusNotFound:                    fault.Errorf(fault.NotFound, "There is no such route"),
 	fiber.StatusMethodNotAllowed:            fault.Errorf(fault.MethodNotAllowed, "The route does not know this method; the header Allow names those that it knows"),
-	fiber.StatusRequestEntityTooLarge:       fault.Errorf(fault.TooLarge, "The body is larger than 1 MiB"),
+	fiber.StatusRequestEntityTooLarge:       fault.Errorf(fault.TooLarge, "The body is too large: it may have 1 MiB, and 16 KiB without a valid API key"),
 	fiber.StatusUnsupportedMediaType:        fault.Errorf(fault.UnsupportedMedia, "The body must be JSON"),
 	fiber.StatusRequestHeaderFieldsTooLarge: fault.Errorf(fault.TooLarge, "The headers have more than 16 KiB"),
 	fiber.StatusBadRequest:                  fault.Errorf(fault.Invalid, "The request is not valid HTTP"),
@@ -89,6 +89,9 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	status, code, message := describeError(err)
 	if code == fault.Unavailable || code == fault.RateLimited {
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
+	}
+	if code == fault.Unauthenticated {
+		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 	}
 	if code == fault.Internal || errors.Unwrap(err) != nil {
 		g.cfg.Logger.Error("request failed", zap.String("request_id", requestIDOf(c)), zap.String("code", string(code)), zap.Error(err))

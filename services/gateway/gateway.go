@@ -32,8 +32,8 @@ type Config struct {
 	MaxWait time.Duration // how long a request waits for a backup at most
 	Keys    []Key
 	Checks  []Check       // of /readyz
-	Stall   time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
-	Conns   int           // connections at a time; default 2048
+	Stall   time.Duration // a client that takes nothing of an answer for so long is cut off; default 30 s
+	Conns   int           // connections at a time; default 4096
 	Logger  *zap.Logger
 }
 
@@ -124,7 +124,7 @@ func (g *Gateway) listen(ctx context.Context) error {
 	if conns == 0 {
 		conns = maxConns
 	}
-	g.listener = &listener{Listener: l, places: make(chan struct{}, conns), plain: g.cfg.TLS == nil, log: g.cfg.Logger}
+	g.listener = &listener{Listener: l, places: &places{all: conns}, stall: g.cfg.Stall, plain: g.cfg.TLS == nil, log: g.cfg.Logger}
 	if g.cfg.TLS != nil {
 		g.listener = tls.NewListener(g.listener, g.cfg.TLS)
 	}

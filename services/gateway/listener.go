@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,14 +18,15 @@ import (
 )
 
 // maxConns is how many connections there are at a time. Each takes a descriptor, and
-// backups need descriptors too.
-const maxConns = 2048
+// backups need descriptors too. Addresses share them, see [places].
+const maxConns = 4096
 
 // listener accepts connections, a limited number at a time. It outlives a moment in
 // which the process has no descriptors left.
 type listener struct {
 	net.Listener
-	places chan struct{} // one for each connection
+	places *places
+	stall  time.Duration // see conn
 	plain  bool          // no TLS, so that a refusal can be written
 	log    *zap.Logger
 	told   time.Time // when a refusal was last logged
@@ -47,13 +47,24 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.places <- struct{}{}:
-			return &conn{Conn: c, release: sync.OnceFunc(func() { <-l.places })}, nil
-		default:
-			l.refuse(c)
+		if release, _, ok := l.places.take(network(c.RemoteAddr())); ok {
+			return &conn{Conn: c, release: release, stall: l.stall}, nil
 		}
+		l.refuse(c)
 	}
+}
+
+// network returns what one client is likely to have: an address, of IPv6 the first 64
+// bits of one.
+func network(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return a.String()
+	}
+	if t.IP.To4() == nil {
+		return t.IP.Mask(net.CIDRMask(64, 128)).String()
+	}
+	return t.IP.String()
 }
 
 func isShortage(err error) bool {
@@ -64,7 +75,7 @@ func isShortage(err error) bool {
 func (l *listener) refuse(c net.Conn) {
 	if time.Since(l.told) > time.Minute {
 		l.told = time.Now()
-		l.log.Warn("connection refused: too many are open", zap.Int("limit", cap(l.places)), zap.String("remote", c.RemoteAddr().String()))
+		l.log.Warn("connection refused: too many are open", zap.Int("limit", l.places.all), zap.String("remote", c.RemoteAddr().String()))
 	}
 	if l.plain {
 		body, _ := json.Marshal(problem{Error: "Too many connections are open; try again", Code: fault.Unavailable, RequestID: uuid.NewString()})
@@ -78,7 +89,22 @@ func (l *listener) refuse(c net.Conn) {
 type conn struct {
 	net.Conn
 	release func()
-	lingers atomic.Bool // see linger
+	stall   time.Duration // a client that takes nothing for so long is cut off; a slow one is kept
+	lingers atomic.Bool   // see linger
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom, so that a download goes out in larger pieces than
+// the buffer of the HTTP server.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{r}, make([]byte, 64<<10))
 }
 
 // lingerTime is how long what a client still sends is read and thrown away.
