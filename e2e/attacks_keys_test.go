@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,9 +51,16 @@ func routeAttacks() (all []attack) {
 		}
 	}
 	for _, c := range []struct{ path, methods string }{
-		{"/backups", "PUT PATCH DELETE TRACE OPTIONS BREW"}, {"/backups/{p}", "POST PUT PATCH TRACE"}, {"/backups/{p}/download", "POST DELETE"},
-		{"/backups/{p}/restore", "GET PUT DELETE"}, {"/backups/{p}/verify", "GET"}, {"/backups/{p}/cancel", "GET"}, {"/projects", "POST DELETE"}, {"/projects/p", "DELETE PUT"},
-		{"/restores/{rp}", "DELETE"}, {"/restores/{rp}/undo", "GET"},
+		{"/backups", "PUT PATCH DELETE TRACE OPTIONS BREW"},
+		{"/backups/{p}", "POST PUT PATCH TRACE"},
+		{"/backups/{p}/download", "POST DELETE"},
+		{"/backups/{p}/restore", "GET PUT DELETE"},
+		{"/backups/{p}/verify", "GET"},
+		{"/backups/{p}/cancel", "GET"},
+		{"/projects", "POST DELETE"},
+		{"/projects/p", "DELETE PUT"},
+		{"/restores/{rp}", "DELETE"},
+		{"/restores/{rp}/undo", "GET"},
 	} {
 		for method := range strings.FieldsSeq(c.methods) {
 			all = append(all, attack{name: method + " " + c.path, means: "a verb that nobody thought of had done something to " + c.path, key: "admin", method: method, path: c.path, status: 405, has: []string{`"code":"method_not_allowed"`}})
@@ -83,11 +92,6 @@ func keyAttacks() []attack {
 		with(send("Cookie", "X-API-Key="+apiKey), "key in a cookie", "a page of another site could use a browser's cookie"),
 		with(send("X-API-Key", attackKeys["wrong"], "Authorization", "Bearer "+apiKey), "two keys, the first wrong", "a proxy that checks one key let the other through"),
 		{name: "key in the query", means: "keys were written into the logs of proxies", method: "GET", path: "/backups?api_key={admin}&X-API-Key={admin}", status: 401},
-		{name: "key that has expired", means: "keys of people who left went on working", do: func(t *testing.T, v *victim) {
-			a := attack{name: "expired", key: "expired", method: "GET", path: "/backups", status: 401, has: []string{"unknown or has expired"}}
-			<-time.After(time.Until(v.expires.Add(time.Second)))
-			v.suffer(t, a)
-		}},
 		{name: "unknown route without a key", means: "anybody learned which routes there are", method: "GET", path: "/settings/api-keys", status: 401},
 		{name: "unknown verb without a key", means: "anybody learned which routes there are", method: "BREW", path: "/backups", status: 401},
 		{name: "making a key by REST", means: "a key could make itself a better one", key: "limited", method: "POST", path: "/settings/api-keys", body: `{"name":"x"}`, status: 404},
@@ -141,6 +145,28 @@ func projectAttacks() []attack {
 			back := v.call("POST", "/backups/"+v.words["p"]+"/restore", `{"safetyBackup":false}`)
 			if back.status != 200 {
 				t.Fatalf("%d %s", back.status, back.body)
+			}
+		}},
+	}
+}
+
+// lateAttacks have to wait for something that begins when the table does.
+func lateAttacks() []attack {
+	return []attack{
+		{name: "key that has expired", means: "keys of people who left went on working", do: func(t *testing.T, v *victim) {
+			a := attack{name: "expired", key: "expired", method: "GET", path: "/backups", status: 401, has: []string{"unknown or has expired"}}
+			<-time.After(time.Until(v.expires.Add(time.Second)))
+			v.suffer(t, a)
+		}},
+		{name: "request that never ends", means: "strangers kept connections for ever", do: func(t *testing.T, v *victim) {
+			res, err := http.ReadResponse(bufio.NewReader(v.slow), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			b, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != 408 || !strings.HasPrefix(string(b), `{"success":false,"error":"The request took too long`) {
+				t.Errorf("%d %s, %v", res.StatusCode, b, err)
 			}
 		}},
 	}

@@ -54,7 +54,7 @@ var attackKeys = map[string]string{
 // and it must be as before.
 func attackRows() []attack {
 	var all []attack
-	for _, rows := range [][]attack{keyAttacks(), routeAttacks(), projectAttacks(), bodyAttacks(), queryAttacks(), headerAttacks(), framingAttacks(), pathAttacks(), downloadAttacks(), effectAttacks(), hostAttacks()} {
+	for _, rows := range [][]attack{keyAttacks(), routeAttacks(), projectAttacks(), bodyAttacks(), queryAttacks(), headerAttacks(), framingAttacks(), pathAttacks(), downloadAttacks(), effectAttacks(), hostAttacks(), lateAttacks()} {
 		all = append(all, rows...)
 	}
 	return all
@@ -66,6 +66,7 @@ type victim struct {
 	dir     string
 	words   map[string]string
 	expires time.Time // of the key "expired"
+	slow    net.Conn  // on which a request began at the start
 }
 
 // TestAttacks makes every attack of the table on the real daemon.
@@ -117,6 +118,8 @@ func newVictim(t *testing.T) *victim {
 		}
 		v.words[project], v.words["r"+project] = id, out.Restore.ID
 	}
+	v.slow = v.dial(t)
+	_, _ = io.WriteString(v.slow, "GET /api/v1/backups HTTP/1.1\r\nHost: x\r\nX-A: ")
 	return v
 }
 
@@ -135,7 +138,8 @@ func (v *victim) suffer(t *testing.T, a attack) {
 		a.do(t, v)
 		return
 	}
-	status, body := 0, ""
+	var status int
+	var body string
 	if a.raw != "" {
 		status, body = v.raw(t, v.fill(a, a.raw))
 	} else {
@@ -249,6 +253,9 @@ func (v *victim) unharmed(t *testing.T) {
 	log, err := os.ReadFile(v.config + ".log")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(string(log), `"msg":"request refused","service":"gateway","status":431`) {
+		t.Error("headers that are too large leave no line in the log")
 	}
 	for line := range strings.Lines(string(log)) {
 		if !json.Valid([]byte(line)) {

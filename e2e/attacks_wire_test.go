@@ -240,9 +240,8 @@ func hostAttacks() []attack {
 			}
 			_ = filepath.WalkDir(v.dir+"/backups", func(path string, d fs.DirEntry, err error) error {
 				if err != nil {
-					return nil
-				}
-				if fi, err := d.Info(); err == nil && fi.Mode().Perm()&0o007 != 0 {
+					t.Error(err)
+				} else if fi, err := d.Info(); err == nil && fi.Mode().Perm()&0o007 != 0 {
 					t.Errorf("%s has mode %v", path, fi.Mode())
 				}
 				return nil

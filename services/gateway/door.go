@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -18,7 +19,7 @@ const methodOther = "OTHER"
 const localMethod = "method"
 
 func methods() []string {
-	return append(fiber.DefaultMethods[:len(fiber.DefaultMethods):len(fiber.DefaultMethods)], methodOther)
+	return append(slices.Clip(fiber.DefaultMethods), methodOther)
 }
 
 // guard makes the HTTP server refuse what is not well-formed, and answer in JSON where
@@ -32,7 +33,7 @@ func (g *Gateway) guard() {
 			g.refuse(fctx, err)
 			return
 		}
-		if method := string(h.Method()); !isKnown(method) {
+		if method := string(h.Method()); !slices.Contains(fiber.DefaultMethods, method) {
 			fctx.SetUserValue(localMethod, method)
 			h.SetMethod(methodOther)
 		}
@@ -65,15 +66,6 @@ const keylessBody = 16 << 10
 func (g *Gateway) keyOfHeader(h *fasthttp.RequestHeader) error {
 	_, err := g.keyIn(string(h.Peek(headerKey)), string(h.Peek(fiber.HeaderAuthorization)))
 	return err
-}
-
-func isKnown(method string) bool {
-	for _, m := range fiber.DefaultMethods {
-		if m == method {
-			return true
-		}
-	}
-	return false
 }
 
 // parseFault says why the HTTP server could not read a request.

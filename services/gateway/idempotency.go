@@ -56,8 +56,11 @@ func (g *Gateway) claim(c *fiber.Ctx, project, bodyHash string) error {
 		}
 		return nil, fault.Errorf(fault.IdempotencyMismatch, "This Idempotency-Key was used for another request")
 	})
-	if errors.Is(err, events.ErrNoChange) {
+	switch {
+	case errors.Is(err, events.ErrNoChange):
 		return nil
+	case errors.Is(err, events.ErrBroken):
+		return fault.Wrap(err, fault.Conflict, "The event log cannot read which request this Idempotency-Key belongs to; use another key")
 	}
 	return err
 }
