@@ -119,6 +119,8 @@ func pathAttacks() []attack {
 		raw("two slashes", past, "//api/v1/backups", 400),
 		raw("another host's name before the path", past, "//evil.example/api/v1/backups", 400),
 		raw("backslashes", past, `/api\v1\backups`, 400),
+		raw("route in capitals", past, "/API/v1/backups", 404),
+		raw("noun in capitals", past, "/api/v1/Backups", 404),
 		raw("no slash", past, "api/v1/backups", 400),
 		raw("fragment", past, "/healthz#/api/v1/backups", 400),
 		raw("control character", past, "/api/v1/\x01backups", 400),

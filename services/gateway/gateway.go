@@ -105,7 +105,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g.app = fiber.New(fiber.Config{
 		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ReadBufferSize: headerLimit, ErrorHandler: g.answerError,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
-		RequestMethods: methods(), DisablePreParseMultipartForm: true,
+		RequestMethods: methods(), DisablePreParseMultipartForm: true, CaseSensitive: true,
 	})
 	g.metrics = newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
 	g.routes()

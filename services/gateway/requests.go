@@ -93,11 +93,11 @@ func prefer(c *fiber.Ctx, most time.Duration) preference {
 		case "respond-async":
 			p.async, p.said = true, "respond-async"
 		case "wait":
-			if n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`)); err == nil && n >= 0 && p.said == "" {
-				if n < int(most/time.Second) { // a larger number of seconds may be no Duration
+			if n, ok := position(strings.Trim(strings.TrimSpace(value), `"`)); ok && p.said == "" {
+				if n < int64(most/time.Second) { // else the product may overflow
 					p.wait = time.Duration(n) * time.Second
 				}
-				p.said = "wait=" + strconv.Itoa(n)
+				p.said = "wait=" + strconv.FormatInt(n, 10)
 			}
 		}
 	}
