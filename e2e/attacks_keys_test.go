@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,20 +51,15 @@ func routeAttacks() (all []attack) {
 			all = append(all, attack{name: route + " with a key that may read", means: "a monitoring system's key had " + r.does, key: "reader", method: r.method, path: r.path, body: b, status: 403, has: []string{"backups:write"}})
 		}
 	}
-	for _, c := range []struct{ path, methods string }{
-		{"/backups", "PUT PATCH DELETE TRACE OPTIONS BREW"},
-		{"/backups/{p}", "POST PUT PATCH TRACE"},
-		{"/backups/{p}/download", "POST DELETE"},
-		{"/backups/{p}/restore", "GET PUT DELETE"},
-		{"/backups/{p}/verify", "GET"},
-		{"/backups/{p}/cancel", "GET"},
-		{"/projects", "POST DELETE"},
-		{"/projects/p", "DELETE PUT"},
-		{"/restores/{rp}", "DELETE"},
-		{"/restores/{rp}/undo", "GET"},
-	} {
-		for method := range strings.FieldsSeq(c.methods) {
-			all = append(all, attack{name: method + " " + c.path, means: "a verb that nobody thought of had done something to " + c.path, key: "admin", method: method, path: c.path, status: 405, has: []string{`"code":"method_not_allowed"`}})
+	allowed := map[string][]string{}
+	for _, r := range attackRoutes {
+		allowed[r.path] = append(allowed[r.path], r.method)
+	}
+	for path, methods := range allowed {
+		for method := range strings.FieldsSeq("GET POST PUT PATCH DELETE OPTIONS TRACE BREW") {
+			if !slices.Contains(methods, method) {
+				all = append(all, attack{name: method + " " + path, means: "a verb that nobody thought of had done something to " + path, key: "admin", method: method, path: path, status: 405, has: []string{`"code":"method_not_allowed"`}})
+			}
 		}
 	}
 	return all
