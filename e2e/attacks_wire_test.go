@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // nil0 is the signal that only asks whether a process lives.
@@ -228,6 +230,41 @@ func hostAttacks() []attack {
 				}
 			}
 		}},
+		{name: "no descriptors left", means: "strangers ended the daemon, and the backups that ran", do: func(t *testing.T, v *victim) {
+			pid := v.cmd.Process.Pid
+			fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before unix.Rlimit
+			if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(fds) + 4), Max: before.Max}, nil); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+					t.Error(err)
+				}
+			}()
+			for range 50 {
+				_, _ = io.WriteString(v.dial(t), "GET /healthz HTTP/1.1\r\nHost: x\r\n")
+			}
+			v.wantLog(t, "connections cannot be accepted")
+		}},
+		{name: "after no descriptors were left", means: "strangers ended the daemon, and the backups that ran", do: func(t *testing.T, v *victim) {
+			deadline := time.Now().Add(time.Minute)
+			for {
+				a, err := v.try("POST", "/backups", full)
+				if err == nil && a.status == 201 {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%v %v", a, err)
+				}
+			}
+		}},
 		{name: "ports", means: "strangers wrote to the event log without a key", do: func(t *testing.T, v *victim) {
 			for _, port := range listening(t, v.cmd.Process.Pid) {
 				if port != v.port {
@@ -265,6 +302,23 @@ func hostAttacks() []attack {
 				t.Error("a client chooses the series")
 			}
 		}},
+	}
+}
+
+// wantLog waits until the log of the victim has a text.
+func (v *victim) wantLog(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		b, err := os.ReadFile(v.config + ".log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not in the log", text)
+		}
 	}
 }
 
