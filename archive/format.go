@@ -52,6 +52,8 @@ const (
 	maxXattrs    = 512 << 10 // names and values of an entry
 	maxWarnings  = 8 << 20   // of warnings.jsonl
 	trailerBytes = 34
+	maxBytes     = 1 << 50 // of a part's content: sums of parts do not overflow
+	maxEntries   = 1 << 40 // of a part
 )
 
 // Header is the first file of an archive. It says what the archive is.
@@ -74,6 +76,11 @@ type Manifest struct {
 	Bytes          int64  `json:"bytes"`         // content of all entries
 	Warnings       int64  `json:"warnings"`      // lines of warnings.jsonl
 	WarningsSHA256 string `json:"warnings_sha256"`
+
+	// SHA256 is the lower-case hex SHA-256 of manifest.json itself. The Writer and the
+	// readers set it. Whoever keeps it elsewhere can prove with it a part that is read
+	// alone: the manifest vouches for the bytes of each part.
+	SHA256 string `json:"-"`
 }
 
 // Part says where a part lies and what it holds.
@@ -84,6 +91,11 @@ type Part struct {
 	Entries     int64  `json:"entries"`
 	Bytes       int64  `json:"bytes"`        // content of its entries
 	IndexSHA256 string `json:"index_sha256"` // of the lines of its index
+
+	// SHA256 is the lower-case hex SHA-256 of the range of Offset and Length. Archives of
+	// earlier versions have none. Only a reader of the part alone compares it: who reads
+	// the whole archive compares the sum of the whole.
+	SHA256 string `json:"sha256,omitempty"`
 
 	// Zeros is how many of the bytes lie in blocks of 4 KiB that hold nothing but zeros,
 	// counted from the start of each file: a restore leaves them out, as a sparse file

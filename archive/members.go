@@ -2,7 +2,9 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -33,6 +35,7 @@ type member struct {
 	out  bytes.Buffer
 	done chan struct{} // gets a value when out is ready
 	cut  chan struct{} // closed when everything before it is written, if not nil
+	sum  string        // SHA-256 of what was written since the cut before; set before cut is closed
 }
 
 // newMembers starts the goroutines; close ends them.
@@ -84,15 +87,16 @@ func (m *members) submit() {
 }
 
 // cut ends the current member, waits until everything is written and returns
-// where the next member will begin.
-func (m *members) cut() (int64, error) {
+// where the next member will begin, and the SHA-256 of what was written since the
+// cut before.
+func (m *members) cut() (offset int64, sum string, err error) {
 	m.submit()
-	c := make(chan struct{})
-	m.line <- &member{cut: c}
-	<-c
+	c := &member{cut: make(chan struct{})}
+	m.line <- c
+	<-c.cut
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.offset, m.err
+	return m.offset, c.sum, m.err
 }
 
 // close writes what is left and ends the goroutines.
@@ -111,14 +115,18 @@ func (m *members) failed() error {
 }
 
 func (m *members) emit() {
+	sum := sha256.New()
 	for b := range m.line {
 		if b.cut != nil {
+			b.sum = hex.EncodeToString(sum.Sum(nil))
+			sum.Reset()
 			close(b.cut)
 			continue
 		}
 		<-b.done
 		if m.failed() == nil {
 			n, err := m.w.Write(b.out.Bytes())
+			sum.Write(b.out.Bytes())
 			m.mu.Lock()
 			m.offset, m.err = m.offset+int64(n), err
 			m.mu.Unlock()

@@ -89,9 +89,12 @@ func ReadWarnings(r io.ReaderAt, size int64, m Manifest) ([]Warning, error) {
 	return rd.warnings, nil
 }
 
-// NewPartReader reads one part of an archive, alone. p is from its manifest.
+// NewPartReader reads one part of an archive, alone. p is from its manifest, for which
+// the caller vouches. If p has the sum of its bytes, all of them are compared with it:
+// also what no index lists, such as modes, owners and attributes.
 func NewPartReader(r io.ReaderAt, p Part) *Reader {
 	rd := &Reader{s: newStream(io.NewSectionReader(r, p.Offset, p.Length), p.Offset), only: &p, content: sha256.New()}
+	rd.s.src.sum = sha256.New()
 	rd.tar = tar.NewReader(rd.s)
 	return rd
 }

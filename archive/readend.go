@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func (r *Reader) readManifest(h *tar.Header) error {
 		return err
 	}
 	want := Manifest{
-		Header: m.Header, HeaderSHA256: r.headSum, Parts: r.parts, Warnings: int64(len(r.warnings)), WarningsSHA256: r.warnSum,
+		Header: m.Header, HeaderSHA256: r.headSum, Parts: r.parts, Warnings: int64(len(r.warnings)), WarningsSHA256: r.warnSum, SHA256: m.SHA256,
 	}
 	if want.Parts == nil {
 		want.Parts = []Part{}
@@ -61,7 +62,7 @@ func (r *Reader) readManifest(h *tar.Header) error {
 		}
 		p.Length = end - p.Offset
 		if i < len(m.Parts) {
-			p.Zeros = m.Parts[i].Zeros
+			p.Zeros, p.SHA256 = m.Parts[i].Zeros, m.Parts[i].SHA256
 		}
 		want.Entries += p.Entries
 		want.Bytes += p.Bytes
@@ -87,6 +88,12 @@ func parseManifest(b []byte) (Manifest, error) {
 	if m.Parts == nil {
 		m.Parts = []Part{}
 	}
+	for _, p := range m.Parts {
+		if p.Bytes < 0 || p.Bytes > maxBytes || p.Entries < 0 || p.Entries > maxEntries || p.Zeros < 0 || p.Zeros > p.Bytes {
+			return m, fmt.Errorf("%w: a number of the part %s is outside of its limits", ErrCorrupt, p.Name)
+		}
+	}
+	m.SHA256 = hexSum(b)
 	return m, nil
 }
 
@@ -100,7 +107,7 @@ func (r *Reader) end() error {
 		if len(r.parts) != 1 || r.parts[0].Entries != r.only.Entries || r.parts[0].Bytes != r.only.Bytes || r.parts[0].IndexSHA256 != r.only.IndexSHA256 {
 			return fmt.Errorf("%w: part %s does not match the manifest", ErrCorrupt, r.only.Name)
 		}
-		return io.EOF
+		return r.endOfRange()
 	}
 	if !r.done {
 		return fmt.Errorf("%w: ends before its manifest", ErrCorrupt)
@@ -121,6 +128,18 @@ func (r *Reader) end() error {
 	}
 	if r.s.trailer != r.warnOff {
 		return fmt.Errorf("%w: the trailer does not lead to the manifest", ErrCorrupt)
+	}
+	return io.EOF
+}
+
+// endOfRange reads what is left of the range of a part, such as behind an end of the
+// tar archive that somebody has put there, and compares the sum of the range.
+func (r *Reader) endOfRange() error {
+	if _, err := io.Copy(io.Discard, r.s.r); err != nil {
+		return r.s.fault(err)
+	}
+	if r.only.SHA256 != "" && hex.EncodeToString(r.s.src.sum.Sum(nil)) != r.only.SHA256 {
+		return fmt.Errorf("%w: the bytes of part %s do not match the manifest", ErrCorrupt, r.only.Name)
 	}
 	return io.EOF
 }

@@ -237,11 +237,11 @@ func (w *Writer) endPart() (int64, error) {
 	if err := w.tar.Flush(); err != nil { // the padding belongs to the part
 		return 0, err
 	}
-	off, err := w.gz.cut()
+	off, sum, err := w.gz.cut()
 	if w.open != nil {
 		p := w.open
 		p.Zeros = w.zeros.zeros
-		p.Length, p.IndexSHA256 = off-p.Offset, hex.EncodeToString(w.index.all.Sum(nil))
+		p.Length, p.SHA256, p.IndexSHA256 = off-p.Offset, sum, hex.EncodeToString(w.index.all.Sum(nil))
 		w.manifest.Parts = append(w.manifest.Parts, *p)
 		w.manifest.Entries += p.Entries
 		w.manifest.Bytes += p.Bytes
@@ -304,7 +304,7 @@ func (w *Writer) finish() (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	if _, err := w.about(manifestName, append(b, '\n')); err != nil {
+	if w.manifest.SHA256, err = w.about(manifestName, append(b, '\n')); err != nil {
 		return Manifest{}, err
 	}
 	if err := w.tar.Close(); err != nil {

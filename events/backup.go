@@ -40,15 +40,19 @@ func (BackupStarted) EventType() string { return "backup.started.v1" }
 // BackupCompleted says that the archive is stored and that the destination has
 // confirmed its size and checksum.
 type BackupCompleted struct {
-	Attempt   int       `json:"attempt"`
-	Pool      string    `json:"pool"` // whose workers can read the object
-	Key       string    `json:"key"`  // object key at the destination
-	Path      string    `json:"path"` // for people: s3://bucket/key, or an absolute path
-	Size      int64     `json:"size"` // stored bytes
-	SHA256    string    `json:"sha256"`
-	Encrypted bool      `json:"encrypted"`
-	Parts     []Part    `json:"parts"`
-	Warnings  []Warning `json:"warnings,omitempty"`
+	Attempt int    `json:"attempt"`
+	Pool    string `json:"pool"` // whose workers can read the object
+	Key     string `json:"key"`  // object key at the destination
+	Path    string `json:"path"` // for people: s3://bucket/key, or an absolute path
+	Size    int64  `json:"size"` // stored bytes
+	SHA256  string `json:"sha256"`
+	// ManifestSHA256 is the sum of the archive's manifest, which vouches for the bytes of
+	// each part: with it a part is proved without the rest. Events of earlier versions
+	// have none.
+	ManifestSHA256 string    `json:"manifest_sha256,omitempty"`
+	Encrypted      bool      `json:"encrypted"`
+	Parts          []Part    `json:"parts"`
+	Warnings       []Warning `json:"warnings,omitempty"`
 }
 
 // EventType implements [Event].
@@ -120,6 +124,9 @@ type BackupVerified struct {
 	OK      bool   `json:"ok"`
 	Message string `json:"message,omitempty"` // for people: what is wrong, or what could not be looked at
 }
+
+// Whole reports whether the whole archive was looked at and found good.
+func (e BackupVerified) Whole() bool { return e.OK && e.Message == "" }
 
 // EventType implements [Event].
 func (BackupVerified) EventType() string { return "backup.verified.v1" }

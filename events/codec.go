@@ -72,6 +72,9 @@ var decoders = map[string]func([]byte) (Event, error){
 func decode[E Event](data []byte) (Event, error) {
 	var e E
 	err := json.Unmarshal(data, &e)
+	if c, ok := any(e).(checked); ok && err == nil {
+		err = c.check()
+	}
 	return e, err
 }
 
@@ -127,7 +130,8 @@ func Marshal(e Envelope) (map[string]string, []byte, error) {
 }
 
 // Unmarshal is the inverse of [Marshal]; get returns a header or "". An event of
-// an unknown type becomes an [Unknown]. With an error, which wraps [ErrBroken], the
+// an unknown type becomes an [Unknown]. Numbers and times outside of their limits,
+// see [MaxBytes], are an error. With an error, which wraps [ErrBroken], the
 // event is a [Broken].
 func Unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (Envelope, error) {
 	e, err := unmarshal(a, r, get, data)
@@ -149,6 +153,9 @@ func unmarshal(a Aggregate, r Revision, get func(string) string, data []byte) (E
 	var err error
 	if e.Time, err = time.Parse(time.RFC3339Nano, get(headerTime)); err != nil {
 		return e, fmt.Errorf("%s: %w", headerTime, err)
+	}
+	if err := CheckTime(headerTime, e.Time); err != nil {
+		return e, err
 	}
 	dec, ok := decoders[typ]
 	if !ok {

@@ -24,7 +24,7 @@ var (
 		events.BackupStarted{Attempt: 1, Worker: "host-1"},
 		events.BackupCompleted{
 			Attempt: 1, Pool: "default", Key: "p/2026-01-19-full-aaaaaaaaaa.tar.gz", Path: "/b/p/2026-01-19-full-aaaaaaaaaa.tar.gz",
-			Size: 52428800, SHA256: "00ff", Parts: []events.Part{{Name: "database", Bytes: 1, Entries: 2}},
+			Size: 52428800, SHA256: "00ff", ManifestSHA256: "11ff", Parts: []events.Part{{Name: "database", Bytes: 1, Entries: 2}},
 			Warnings: []events.Warning{{Code: "file_vanished", Count: 2, Sentence: "2 files vanished."}},
 		},
 		events.BackupFailed{Attempt: 3, Reason: events.ReasonSource, Message: "The database is gone.", Retryable: true, Final: true},

@@ -63,6 +63,35 @@ type RestoreCheck struct {
 	Sentence string `json:"sentence"`         // for people
 }
 
+// Limits of the checks in one event; those that failed come first when there is no room
+// for all.
+const (
+	MaxChecks     = 200
+	MaxCheckBytes = 64 << 10
+)
+
+// LimitChecks cuts checks to what an event may carry. The order stays.
+func LimitChecks(checks []RestoreCheck) []RestoreCheck {
+	left, room := MaxChecks, MaxCheckBytes
+	keep := make([]bool, len(checks))
+	for _, ok := range []bool{false, true} {
+		for i, c := range checks {
+			size := len(c.Name) + min(len(c.Sentence), MaxText) + 64
+			if c.OK == ok && left > 0 && room >= size {
+				keep[i], left, room = true, left-1, room-size
+			}
+		}
+	}
+	var out []RestoreCheck
+	for i, c := range checks {
+		if keep[i] {
+			c.Sentence = LimitText(c.Sentence)
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // RestorePlan is what a dry run finds out.
 type RestorePlan struct {
 	Replaces []string       `json:"replaces"` // a sentence each

@@ -102,7 +102,7 @@ func (b *databaseBuild) warnStatistics(tables []string, err error) {
 const readsForeign = `WITH RECURSIVE reading AS (
  SELECT oid FROM pg_class WHERE relkind = 'f'
  UNION SELECT r.ev_class FROM reading x JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = x.oid AND d.classid = 'pg_rewrite'::regclass JOIN pg_rewrite r ON r.oid = d.objid)
-SELECT n.nspname || ' ' || c.relname FROM reading x JOIN pg_class c ON c.oid = x.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'`
+SELECT n.nspname AS schema, c.relname AS name FROM reading x JOIN pg_class c ON c.oid = x.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'`
 
 // findForeignViews finds the entries that fill materialized views out of foreign
 // tables: another server that does not answer must not cost the restore.
@@ -111,12 +111,13 @@ func (b *databaseBuild) findForeignViews(ctx context.Context, conn *pgx.Conn) er
 	if err != nil {
 		return wrapSQL(err)
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	type view struct{ Schema, Name string }
+	views, err := pgx.CollectRows(rows, pgx.RowToStructByPos[view])
 	if err != nil {
 		return wrapSQL(err)
 	}
 	for _, e := range b.toc {
-		if e.kind == "MATERIALIZED VIEW DATA" && slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(e.schema+" "+e.rest, n+" ") }) {
+		if e.kind == "MATERIALIZED VIEW DATA" && slices.Contains(views, view{e.schema, e.tag}) {
 			b.foreign = append(b.foreign, e)
 		}
 	}
@@ -133,7 +134,7 @@ const foreignTimeout = time.Minute
 // refreshForeignViews fills them, within a bounded time.
 func (b *databaseBuild) refreshForeignViews(ctx context.Context, conn *pgx.Conn) {
 	for _, e := range b.foreign {
-		name := strings.TrimSuffix(e.rest, " "+lastWord(e.rest))
+		name := e.tag
 		if err := b.refreshForeignView(ctx, conn, quote(e.schema, name)); err != nil {
 			b.unfilled = append(b.unfilled, e.schema+"."+name)
 			b.d.t.warn(Database, "view_not_filled", e.schema+"."+name, fmt.Sprintf("The materialized view %s.%s, which reads foreign tables, could not be filled: %s. "+
@@ -174,5 +175,3 @@ func (b *databaseBuild) refreshForeignView(ctx context.Context, conn *pgx.Conn, 
 		return execAll(ctx, tx.Conn(), "SET LOCAL statement_timeout = 0;"+after.String())
 	})
 }
-
-func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }

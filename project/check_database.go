@@ -46,7 +46,7 @@ func (d *databaseRestoration) checkVersion(a *admin) Check {
 
 func (d *databaseRestoration) checkTools(ctx context.Context, a *admin) (Check, error) {
 	c := Check{Name: "tools"}
-	for _, name := range []string{"pg_restore", "psql", "pg_dump"} {
+	for _, name := range []string{"pg_restore", "pg_dump"} {
 		if _, err := findTool(ctx, name, a.tools, a.major); err != nil {
 			var e *Error
 			if !errors.As(err, &e) {
@@ -315,7 +315,11 @@ func (d *databaseRestoration) checkLive(ctx context.Context, a *admin) (Check, e
 	}
 	s, err := Open(ctx, &Server{URL: func(context.Context) (string, error) { return a.url, nil }, Tools: a.tools})
 	if err != nil {
-		return c, nil // what cannot be opened cannot be judged, and is replaced as a whole
+		if MayRetry(err) || ctx.Err() != nil {
+			return c, err
+		}
+		c.Problem = "The database " + a.name + " cannot be opened, so nobody can say what would be replaced: " + Sentence(err)
+		return c, nil
 	}
 	defer s.Close() //nolint:errcheck // it only read
 	live := &fingerprint{Objects: map[string]json.RawMessage{}}

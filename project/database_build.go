@@ -47,6 +47,11 @@ func (b *databaseBuild) run(ctx context.Context) (err error) {
 	if b.toc, err = c.contents(ctx, b.dump); err != nil {
 		return err
 	}
+	known, err := b.tables()
+	if err != nil {
+		return err
+	}
+	exactly(b.toc, known.Entries)
 	if err := b.create(ctx); err != nil {
 		return err
 	}
@@ -212,7 +217,7 @@ func isKind(kinds ...string) entryFilter {
 
 // isEventTrigger chooses event triggers and what is said of them.
 func isEventTrigger(e tocEntry) bool {
-	return e.kind == "EVENT TRIGGER" || strings.HasPrefix(e.rest, "EVENT TRIGGER ")
+	return e.kind == "EVENT TRIGGER" || strings.HasPrefix(e.tag, "EVENT TRIGGER ")
 }
 
 func not(filters ...entryFilter) entryFilter {

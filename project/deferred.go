@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,7 @@ import (
 // itself, in a schema of ours, so that a swap that was cut off can be finished from
 // anywhere; the schema goes when it is done.
 
-// deferredSchema holds the table work: a script for psql and the fingerprint.
+// deferredSchema holds the table work: the steps and the fingerprint.
 const deferredSchema = "holdfast_restore"
 
 // maxDeferredRows is how many bytes of rows may wait, since they are copied while the
@@ -68,7 +69,7 @@ func (b *databaseBuild) deferredNames() (names []string) {
 	}
 	for _, e := range b.toc {
 		if b.deferred[e.id] && e.schema != "-" && !bound[e.schema] && e.kind != "ACL" && e.kind != "COMMENT" {
-			names = append(names, e.schema+"."+words(e.rest, 1)[0])
+			names = append(names, e.schema+"."+e.tag)
 		}
 	}
 	return names
@@ -89,7 +90,11 @@ func (b *databaseBuild) storeDeferred(ctx context.Context, c client, conn *pgx.C
 	if len(b.deferred) == 0 {
 		return nil
 	}
-	script, err := b.deferredScript(ctx, c)
+	work, err := b.deferredSteps(ctx, c)
+	if err != nil {
+		return err
+	}
+	steps, err := json.Marshal(work)
 	if err != nil {
 		return err
 	}
@@ -104,67 +109,70 @@ func (b *databaseBuild) storeDeferred(ctx context.Context, c client, conn *pgx.C
 		}
 	}
 	return wrapSQL(quietly(ctx, conn, func(tx pgx.Tx) error {
-		if err := execAll(ctx, tx.Conn(), "CREATE SCHEMA "+deferredSchema+"; CREATE TABLE "+deferredSchema+".work (script text NOT NULL, prints jsonb NOT NULL, source text NOT NULL, bound text[] NOT NULL, done bool NOT NULL DEFAULT false)"); err != nil {
+		if err := execAll(ctx, tx.Conn(), "CREATE SCHEMA "+deferredSchema+"; CREATE TABLE "+deferredSchema+".work (steps bytea NOT NULL, prints jsonb NOT NULL, source text NOT NULL, bound text[] NOT NULL, done bool NOT NULL DEFAULT false)"); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "INSERT INTO "+deferredSchema+".work (script, prints, source, bound) VALUES ($1, $2, $3, $4)", script, string(prints), b.pair.source, bound)
+		_, err := tx.Exec(ctx, "INSERT INTO "+deferredSchema+".work (steps, prints, source, bound) VALUES ($1, $2, $3, $4)", steps, string(prints), b.pair.source, bound)
 		return err
 	}))
 }
 
-// deferredScript returns a script for psql, which runs it as one transaction. No
-// event trigger fires in it.
-func (b *databaseBuild) deferredScript(ctx context.Context, c client) (string, error) {
-	list, _, err := b.list(func(e tocEntry) bool { return b.deferred[e.id] && e.kind != "EXTENSION" })
-	if err != nil {
-		return "", err
+// deferredSteps returns what is to be done as one transaction. No event trigger fires
+// in it.
+func (b *databaseBuild) deferredSteps(ctx context.Context, c client) ([]step, error) {
+	dumped := &collector{left: maxDeferredRows}
+	for _, e := range b.toc {
+		if !b.deferred[e.id] || e.kind == "EXTENSION" {
+			continue
+		}
+		err := c.script(ctx, b.dump, b.d.t.Scratch, e, b.options, func(script io.Reader) error {
+			return readScript(ctx, script, e, "SET search_path = "+b.paths.all()+";\n", dumped)
+		})
+		if errors.Is(err, errTooLong) {
+			return nil, fail(nil, "What belongs to extensions that are bound to the database's name has more than %d MiB, which is too much for a swap.", maxDeferredRows>>20)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	defer os.Remove(list) //nolint:errcheck // in the scratch folder, which is removed
-	dumped, err := c.output(ctx, slices.Concat(b.options, []string{"--file=-", "--use-list=" + list, b.dump})...)
-	if err != nil {
-		return "", err
-	}
-	if len(dumped) > maxDeferredRows {
-		return "", fail(nil, "What belongs to extensions that are bound to the database's name has more than %d MiB, which is too much for a swap.", maxDeferredRows>>20)
-	}
-	var s strings.Builder
-	s.WriteString("SET search_path = '';\n" + quietEventTriggers)
+	steps := []step{statement("SET search_path = '';\n%s", quietEventTriggers)}
 	for _, e := range b.extensions {
 		if !e.bound {
 			continue
 		}
 		owner, err := e.ownerOf(ctx, b.a.conn)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		s.WriteString(e.createAs(owner) + ";\n")
+		steps = append(steps, statement("%s;\n", e.createAs(owner)))
 		for _, o := range b.configTables(e) {
-			fmt.Fprintf(&s, "DELETE FROM ONLY %s;\n", o)
+			steps = append(steps, statement("DELETE FROM ONLY %s;\n", o))
 		}
 	}
-	s.WriteString(strings.Replace(dumped, "\n"+emptyPath+"\n", "\nSET search_path = "+b.paths.all()+";\n", 1)) // the first is pg_restore's own
+	steps = append(append(steps, dumped.steps...), statement("SET client_encoding = 'UTF8';\n"))
 	for _, t := range b.pair.prints.ExtensionTables {
-		if err := b.deferRows(&s, t); err != nil {
-			return "", err
+		more, err := b.deferRows(t)
+		if err != nil {
+			return nil, err
 		}
+		steps = append(steps, more...)
 	}
 	if b.d.t.Foreign {
-		s.WriteString(disableCron)
+		steps = append(steps, ifCron("UPDATE cron.job SET active = false WHERE active")) // the jobs of another project
 	}
-	s.WriteString(followName(b.pair.source, b.pair.live))
-	s.WriteString(restoreEventTriggers)
-	s.WriteString("UPDATE " + deferredSchema + ".work SET done = true;\n")
-	return s.String(), nil
+	return append(steps, followName(b.pair.source, b.pair.live), statement("%sUPDATE %s.work SET done = true;\n", restoreEventTriggers, deferredSchema)), nil
 }
 
 // followName lets cron jobs run in the database's new name, and tells the launcher of
 // pg_cron of them: a trigger of the statement does.
-func followName(source, live string) string {
-	return fmt.Sprintf("SELECT to_regclass('cron.job') IS NOT NULL AS cron \\gset\n\\if :cron\nUPDATE cron.job SET database = %s WHERE database = %s;\n\\endif\n", literal(live), literal(source))
+func followName(source, live string) step {
+	return ifCron(fmt.Sprintf("UPDATE cron.job SET database = %s WHERE database = %s", literal(live), literal(source)))
 }
 
-// disableCron stops the jobs of another project.
-const disableCron = "SELECT to_regclass('cron.job') IS NOT NULL AS cron \\gset\n\\if :cron\nUPDATE cron.job SET active = false WHERE active;\n\\endif\n"
+// ifCron runs a statement if there are cron jobs.
+func ifCron(sql string) step {
+	return statement("DO %s;\n", literal("BEGIN IF to_regclass('cron.job') IS NOT NULL THEN "+sql+"; END IF; END"))
+}
 
 // configTables returns the tables of an extension whose rows the dump brings.
 func (b *databaseBuild) configTables(x *extension) (names []string) {
@@ -180,32 +188,32 @@ func (b *databaseBuild) configTables(x *extension) (names []string) {
 	return names
 }
 
-// deferRows adds the rows of a table that are in no dump.
-func (b *databaseBuild) deferRows(s *strings.Builder, t *extensionTable) error {
+// deferRows returns what brings the rows of a table that are in no dump.
+func (b *databaseBuild) deferRows(t *extensionTable) ([]step, error) {
 	if !slices.ContainsFunc(b.extensions, func(e *extension) bool { return e.bound && e.name == t.Extension }) || t.File == "" {
-		return nil
+		return nil, nil
 	}
 	file := filepath.Join(b.d.t.Scratch, filepath.Base(t.File))
 	fi, err := os.Stat(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if fi.Size() > maxDeferredRows {
 		b.d.t.warn(Database, "extension_rows_lost", t.Schema+"."+t.Name, fmt.Sprintf("The %d rows of %s.%s, which belongs to the extension %s, were left out: "+
 			"copying them would have kept the project from its database for too long. archive/FORMAT.md says how to load them by hand.", t.Rows, t.Schema, t.Name, t.Extension))
-		return nil
+		return nil, nil
 	}
 	rows, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Fprintf(s, "DELETE FROM ONLY %s%s;\n%s;\n%s\\.\n", t.qualified(), t.others(), t.copy(), rows)
+	steps := []step{statement("DELETE FROM ONLY %s%s;\n", t.qualified(), t.others()), {Copy: t.copy(), Rows: rows}}
 	for name, last := range t.Sequences {
 		if last != nil {
-			fmt.Fprintf(s, "SELECT pg_catalog.setval(%s, %d);\n", literal(name), *last)
+			steps = append(steps, statement("SELECT pg_catalog.setval(%s, %d);\n", literal(name), *last))
 		}
 	}
-	return nil
+	return steps, nil
 }
 
 // finishDeferred does, in a database that has its name now, what had to wait for it.
@@ -224,7 +232,7 @@ func (d *databaseRestoration) finishDeferred(ctx context.Context, a *admin, p pa
 	}
 	b.pair.source, b.pair.prints = work.source, work.prints
 	if !work.done {
-		if err := a.client(p.live).script(ctx, work.script); err != nil {
+		if err := d.runDeferred(ctx, a.on(p.live), work.steps); err != nil {
 			return err
 		}
 	}
@@ -246,13 +254,23 @@ func (d *databaseRestoration) finishDeferred(ctx context.Context, a *admin, p pa
 	}))
 }
 
+// runDeferred runs what waits, in a session with the settings of the database.
+func (d *databaseRestoration) runDeferred(ctx context.Context, url string, steps []step) error {
+	conn, err := connect(ctx, url, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	return refused(runSteps(ctx, conn, steps), "What had to wait for the name of the database could not be restored")
+}
+
 // deferredWork is what waits in a database.
 type deferredWork struct {
-	script string
+	steps  []step
 	prints *fingerprint
 	source string   // the name of the database at the backup
 	bound  []string // the extensions that had to wait
-	done   bool     // the script has run
+	done   bool     // the steps were run
 }
 
 // readDeferred returns what waits in a database; nil if nothing does.
@@ -262,11 +280,11 @@ func readDeferred(ctx context.Context, conn *pgx.Conn) (*deferredWork, error) {
 		return nil, wrapSQL(err)
 	}
 	w := &deferredWork{prints: &fingerprint{}}
-	var prints []byte
-	if err := conn.QueryRow(ctx, "SELECT script, prints::text, source, bound, done FROM "+deferredSchema+".work").Scan(&w.script, &prints, &w.source, &w.bound, &w.done); err != nil {
+	var steps, prints []byte
+	if err := conn.QueryRow(ctx, "SELECT steps, prints::text, source, bound, done FROM "+deferredSchema+".work").Scan(&steps, &prints, &w.source, &w.bound, &w.done); err != nil {
 		return nil, wrapSQL(err)
 	}
-	return w, json.Unmarshal(prints, w.prints)
+	return w, errors.Join(json.Unmarshal(steps, &w.steps), json.Unmarshal(prints, w.prints))
 }
 
 // findMade notes the versions of the extensions as they are, and which had to wait.

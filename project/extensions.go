@@ -179,7 +179,7 @@ func (b *databaseBuild) makeExtensions(ctx context.Context, conn *pgx.Conn) (err
 // fail notes the entry of an extension as one that could not be restored.
 func (b *databaseBuild) fail(x *extension, err error) {
 	for _, e := range b.toc {
-		if e.kind == "EXTENSION" && words(e.rest, 1)[0] == x.name {
+		if e.kind == "EXTENSION" && e.tag == x.name {
 			b.failed = append(b.failed, failure{e.id, serverSaid(err)})
 		}
 	}
@@ -224,9 +224,9 @@ func (b *databaseBuild) deferExtension(x *extension) error {
 	for _, e := range b.toc {
 		of := slices.Contains(schemas, e.schema)
 		for _, s := range schemas {
-			of = of || strings.HasPrefix(e.rest, "SCHEMA "+s+" ")
+			of = of || e.isNamed("SCHEMA", s)
 		}
-		of = of || e.kind == "EXTENSION" && words(e.rest, 1)[0] == x.name || strings.HasPrefix(e.rest, "EXTENSION "+x.name+" ")
+		of = of || e.isNamed("EXTENSION", x.name)
 		for _, list := range []string{"relations", "functions"} {
 			of = of || slices.ContainsFunc(members[list], func(o object) bool { return e.belongsTo(o.text("name")) })
 		}

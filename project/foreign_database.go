@@ -54,7 +54,7 @@ func (d *databaseRestoration) silence(ctx context.Context, conn *pgx.Conn, print
 			active++
 		}
 	}
-	var there bool // else it waits for the name of the database, see disableCron
+	var there bool // else it waits for the name of the database, see ifCron
 	if err := conn.QueryRow(ctx, "SELECT to_regclass('cron.job') IS NOT NULL").Scan(&there); err != nil {
 		return wrapSQL(err)
 	}

@@ -74,5 +74,5 @@ func (k *keptDatabases) Drop(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return k.p.dropKey(ctx, k.t)
 }

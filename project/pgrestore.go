@@ -11,16 +11,20 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/holdfast-dev/holdfast/project/internal/pgcustom"
 )
 
-// tocEntry is a line of the table of contents of a dump.
+// tocEntry is an entry of the table of contents of a dump.
 type tocEntry struct {
 	id     string
 	kind   string // such as TABLE DATA
-	desc   string // the whole line behind the numbers: kind, schema, name, owner
+	desc   string // for people: kind, schema, name, owner
 	schema string // "-" if it is in none
-	rest   string // name and owner; of a table's parts the table comes first
+	tag    string // its name; of a table's parts the table comes first
+	owner  string
 }
 
 // failure is an entry that pg_restore could not restore.
@@ -59,22 +63,61 @@ func parseTOC(line string) (tocEntry, bool) {
 			break
 		}
 	}
-	e.schema, e.rest, _ = strings.Cut(strings.TrimPrefix(e.desc[len(e.kind):], " "), " ")
+	var rest string
+	e.schema, rest, _ = strings.Cut(strings.TrimPrefix(e.desc[len(e.kind):], " "), " ")
+	i := strings.LastIndexByte(rest, ' ') // an owner with a space cannot be told from the name here, see exactly
+	e.tag, e.owner = rest[:max(i, 0)], rest[i+1:]
 	return e, true
+}
+
+// exactly gives entries what the dump itself says that they are.
+func exactly(toc []tocEntry, said []pgcustom.Entry) {
+	known := map[string]pgcustom.Entry{}
+	for _, x := range said {
+		known[strconv.Itoa(x.ID)] = x
+	}
+	for i := range toc {
+		e := &toc[i]
+		if x, ok := known[e.id]; ok {
+			e.kind, e.schema, e.tag, e.owner = x.Kind, x.Schema, x.Tag, x.Owner
+			if e.schema == "" {
+				e.schema = "-"
+			}
+		}
+	}
+}
+
+// partKinds are the kinds whose tag is the name of a relation or type and then that of
+// a part of it.
+var partKinds = []string{"CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "TRIGGER", "RULE", "POLICY", "DEFAULT"}
+
+// plain takes the quotes out of a name, and makes one spelling of the lists of the
+// types of arguments.
+func plain(name string) string {
+	return strings.NewReplacer(`"`, "", ", ", ",", "(*)", "()").Replace(name)
 }
 
 // belongsTo reports whether an entry is of a relation or function, by its name as
 // PostgreSQL quotes it, or of a part of it.
 func (e tocEntry) belongsTo(name string) bool {
-	for _, prefix := range []string{"", "TABLE ", "SEQUENCE ", "FUNCTION ", "COLUMN "} {
-		if rest, ok := strings.CutPrefix(e.rest, prefix); ok {
-			whole := strings.ReplaceAll(e.schema+"."+rest+" ", ", ", ",") // of the types of arguments
-			if plain := strings.ReplaceAll(name, `"`, ""); strings.HasPrefix(whole, plain+" ") || strings.HasPrefix(whole, plain+".") {
-				return true
-			}
+	want := plain(name)
+	if whole := plain(e.schema + "." + e.tag); whole == want || slices.Contains(partKinds, e.kind) && strings.HasPrefix(whole, want+" ") {
+		return true
+	}
+	for _, prefix := range []string{"TABLE ", "SEQUENCE ", "FUNCTION ", "COLUMN "} { // of privileges and comments
+		rest, ok := strings.CutPrefix(e.tag, prefix)
+		whole := plain(e.schema + "." + rest)
+		if ok && (whole == want || prefix == "COLUMN " && strings.HasPrefix(whole, want+".")) {
+			return true
 		}
 	}
 	return false
+}
+
+// isNamed reports whether an entry is of an object that lies in no schema, such as an
+// extension, or of its privileges or comment.
+func (e tocEntry) isNamed(kind, name string) bool {
+	return e.kind == kind && e.tag == name || e.tag == kind+" "+name
 }
 
 // contents lists a dump in the order in which it is restored.
@@ -155,9 +198,6 @@ func exited(err error, codes ...int) bool {
 // server.
 var ofServer = regexp.MustCompile(`No space left on device|could not (?:extend|write to) file|out of (?:shared )?memory|server closed the connection|terminating connection|connection to server`)
 
-// psqlScriptError is how psql ends after an error in a script.
-const psqlScriptError = 3
-
 // readFailures reads what pg_restore says of its work. fatal is what ended it. When
 // entries fail at the same time in several workers, the message of one may be told of
 // another; which ones have failed is certain.
@@ -194,115 +234,66 @@ const emptyPath = "SELECT pg_catalog.set_config('search_path', '', false);"
 
 // retry restores one entry alone, as a whole or not at all, with a search_path
 // that finds what functions name without a schema.
-func (c client) retry(ctx context.Context, dump, scratch, id, path string, options []string) error {
+func (c client) retry(ctx context.Context, dump, scratch string, e tocEntry, path string, options []string) error {
+	conn, err := connect(ctx, c.url, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is pending
+	s := session{conn}
+	if err := s.statements(ctx, []byte("BEGIN")); err != nil {
+		return scriptError(ctx, err)
+	}
+	var run error
+	err = c.script(ctx, dump, scratch, e, options, func(script io.Reader) error {
+		run = readScript(ctx, script, e, "SET search_path = "+path+";\nSET session_replication_role = replica;\n", s)
+		return run
+	})
+	if run == nil && err == nil {
+		run = s.statements(ctx, []byte("COMMIT"))
+	}
+	if run != nil {
+		return scriptError(ctx, run)
+	}
+	return err
+}
+
+// script lets take read the script that pg_restore writes of one entry. When take
+// fails, pg_restore is ended, and the error is that of take.
+func (c client) script(ctx context.Context, dump, scratch string, e tocEntry, options []string, take func(io.Reader) error) error {
 	list, err := os.CreateTemp(scratch, "entry")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(list.Name()) //nolint:errcheck // in the scratch folder, which is removed
-	_, err = fmt.Fprintf(list, "%s; 0 0\n", id)
+	_, err = fmt.Fprintf(list, "%s; 0 0\n", e.id)
 	if err := errors.Join(err, list.Close()); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	from, err := c.command(ctx, "pg_restore")
 	if err != nil {
 		return err
 	}
 	from.Args = slices.Concat([]string{from.Path, "--file=-", "--use-list=" + list.Name()}, options, []string{dump})
-	into, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null")
-	if err != nil {
-		return err
-	}
-	var said, stderr tail
-	from.Stderr, into.Stderr = &stderr, &said
+	var stderr tail
+	from.Stderr = &stderr
 	out, err := from.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	in, err := into.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := into.Start(); err != nil {
-		return err
-	}
 	if err := from.Start(); err != nil {
-		return errors.Join(err, in.Close(), into.Wait())
-	}
-	copyErr := withPath(in, out, path)
-	copyErr = errors.Join(copyErr, in.Close())
-	_, _ = io.Copy(io.Discard, out) // when psql has ended early
-	ferr, ierr := from.Wait(), into.Wait()
-	switch {
-	case ierr != nil && (!exited(ierr, psqlScriptError) || ofServer.MatchString(said.String())):
-		return lost(ierr, "An entry of the dump could not be restored: %s", firstError(said.String()))
-	case ierr != nil:
-		return errors.New(firstError(said.String()))
-	case ferr != nil:
-		return toolError("pg_restore", ferr, stderr.String())
-	}
-	return copyErr
-}
-
-// withPath copies a script and sets the search_path where it clears it.
-func withPath(to io.Writer, from io.Reader, path string) error {
-	r := bufio.NewReaderSize(from, 64<<10)
-	for {
-		line, err := r.ReadString('\n')
-		found := strings.TrimRight(line, "\n") == emptyPath
-		if found {
-			line = "SET search_path = " + path + ";\nSET session_replication_role = replica;\n"
-		}
-		if _, werr := io.WriteString(to, line); werr != nil {
-			return werr
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if found {
-			_, err := io.Copy(to, r)
-			return err
-		}
-	}
-}
-
-var (
-	psqlError = regexp.MustCompile(`(?m)^(?:psql:.*?)?(?:ERROR|FATAL):\s+(.*)$`)
-	psqlMore  = regexp.MustCompile(`(?m)^(?:DETAIL|HINT):\s+(.*)$`)
-)
-
-// firstError returns the first error that psql tells of, with its detail and its hint.
-func firstError(stderr string) string {
-	at := psqlError.FindStringSubmatchIndex(stderr)
-	if at == nil {
-		return cut(strings.TrimSpace(stderr), 400)
-	}
-	said, rest := stderr[at[2]:at[3]], stderr[at[3]:]
-	if next := psqlError.FindStringIndex(rest); next != nil {
-		rest = rest[:next[0]]
-	}
-	for _, more := range psqlMore.FindAllStringSubmatch(rest, -1) {
-		said = strings.TrimSuffix(said, ".") + ". " + more[1]
-	}
-	return said
-}
-
-// script lets psql run a script as one transaction.
-func (c client) script(ctx context.Context, script string) error {
-	cmd, err := c.command(ctx, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null", "--file=-")
-	if err != nil {
 		return err
 	}
-	var said tail
-	cmd.Stdin, cmd.Stderr = strings.NewReader(script), &said
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fail(fmt.Errorf("%w: %s", err, said.String()), "What had to wait for the name of the database could not be restored: %s", firstError(said.String()))
+	if err := take(out); err != nil {
+		cancel() // lets it end, since nobody reads any more
+		_ = from.Wait()
+		return err
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := from.Wait(); err != nil {
+		return toolError("pg_restore", err, stderr.String())
 	}
 	return nil
 }
@@ -322,7 +313,7 @@ func (c client) again(ctx context.Context, dump, scratch, path string, toc []toc
 				left = append(left, f)
 				continue
 			}
-			if err := c.retry(ctx, dump, scratch, f.id, path, options); err != nil {
+			if err := c.retry(ctx, dump, scratch, toc[place[f.id]], path, options); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}

@@ -128,6 +128,25 @@ func writeDurably(name string, content []byte, like os.FileInfo) error {
 	return sameOwner(name, like)
 }
 
+// dropKey removes the key that installKey has kept: it opens every secret that was
+// encrypted before the restore.
+func (p *DatabasePart) dropKey(ctx context.Context, t Target) error {
+	if p.RootKey == nil {
+		return nil
+	}
+	at := p.RootKey(ctx)
+	if at == "" {
+		return nil
+	}
+	kept := at + "." + t.keptName("key")
+	for _, name := range []string{kept, kept + ".new"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // returnKey puts a key back that installKey has replaced.
 func (p *DatabasePart) returnKey(ctx context.Context, t Target) error {
 	if p.RootKey == nil {

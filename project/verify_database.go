@@ -126,25 +126,19 @@ func (e tocEntry) isAbout(d difference) bool {
 	if !ok || !slices.Contains(kind, e.kind) && e.kind != "ACL" {
 		return false
 	}
-	name := strings.ReplaceAll(d.of.text("name"), `"`, "")
+	name := d.of.text("name")
 	switch d.list {
 	case "constraints", "policies", "triggers", "rules":
-		return e.belongsTo(d.of.text("relation")) && strings.HasPrefix(afterWord(e.rest), name+" ")
-	case "domain_constraints":
-		return e.belongsTo(d.of.text("type")) && strings.HasPrefix(afterWord(e.rest), name+" ")
+		return plain(e.schema+"."+e.tag) == plain(d.of.text("relation")+" "+name)
+	case "domain_constraints": // those that were valid at once are made with their domain
+		return plain(e.schema+"."+e.tag) == plain(d.of.text("type")+" "+name) || e.kind == "DOMAIN" && e.belongsTo(d.of.text("type"))
 	case "extensions", "schemas", "event_triggers", "publications", "servers", "subscriptions":
-		return strings.HasPrefix(e.rest, name+" ") || strings.HasPrefix(afterWord(e.rest), name+" ")
-	case "functions": // e.rest has the types of the arguments in another spelling, at times
-		plain, _, _ := strings.Cut(e.schema+"."+e.rest, "(")
-		want, _, _ := strings.Cut(name, "(")
-		return strings.TrimPrefix(plain, e.schema+".FUNCTION ") == strings.TrimPrefix(want, e.schema+".") || plain == want
+		return plain(e.tag) == plain(name) || strings.HasPrefix(e.kind, "PUBLICATION TABLE") && strings.HasPrefix(plain(e.tag), plain(name)+" ") ||
+			slices.ContainsFunc(kind, func(k string) bool {
+				return plain(e.tag) == plain(k+" "+name) || plain(e.tag) == "FOREIGN "+plain(k+" "+name)
+			})
 	}
-	return e.belongsTo(d.of.text("name"))
-}
-
-func afterWord(s string) string {
-	_, rest, _ := strings.Cut(s, " ")
-	return rest
+	return e.belongsTo(name)
 }
 
 // entryKinds are the kinds of the entries that make what a list lists.
@@ -210,12 +204,12 @@ func (b *databaseBuild) ofMissing(e tocEntry) bool {
 		}
 		for list, objects := range members {
 			for _, o := range objects {
-				if e.belongsTo(o.text("name")) || list == "schemas" && (e.schema == o.text("name") || strings.HasPrefix(e.rest, "SCHEMA "+o.text("name")+" ")) {
+				if e.belongsTo(o.text("name")) || list == "schemas" && (e.schema == o.text("name") || e.isNamed("SCHEMA", o.text("name"))) {
 					return true
 				}
 			}
 		}
-		if strings.HasPrefix(e.rest, "EXTENSION "+x.name+" ") {
+		if e.isNamed("EXTENSION", x.name) {
 			return true
 		}
 	}

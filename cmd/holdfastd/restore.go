@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -20,7 +19,8 @@ import (
 	"github.com/holdfast-dev/holdfast/services/restore/worker"
 )
 
-func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+func (d *daemon) restoreService(_ context.Context, log *zap.Logger) (serve.Service, error) {
+	c, b := d.c, d.b
 	commands, err := b.Commands()
 	if err != nil {
 		return serve.Service{}, err

@@ -83,8 +83,8 @@ func adoptCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withWorker(cmd.Context(), c, func(w *worker.Worker, _ *bus.Bus) error {
-				all, err := w.Adopt(cmd.Context(), name, projects)
+			return withWorker(cmd.Context(), c, func(w *worker.Worker, b *bus.Bus) error {
+				all, err := w.Adopt(cmd.Context(), b.Log(), name, projects)
 				return errors.Join(printAdoptions(cmd.OutOrStdout(), all), err)
 			})
 		},

@@ -20,7 +20,8 @@ import (
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
 )
 
-func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Service, error) {
+	c, b := d.c, d.b
 	var state events.LogState
 	err := await(ctx, log, func() (err error) {
 		state, err = b.Log().State(ctx)
@@ -98,12 +99,13 @@ func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Lo
 	for _, s := range c.Encryption.Recipients {
 		r, err := age.ParseX25519Recipient(s)
 		if err != nil {
-			return wc, fmt.Errorf("encryption.recipients: %q is not an age recipient (age1…): %w", s, err)
+			return wc, fmt.Errorf("encryption.recipients: %w", checkRecipient(s))
 		}
 		wc.Recipients = append(wc.Recipients, r)
 	}
-	for _, p := range c.Projects {
-		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: resolverOf(p, c.Backup.LockTimeout)})
+	one := newClaims(c, true)
+	for i, p := range c.Projects {
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: one.guard(one.projects[i])})
 	}
 	if wc.Identities, err = identities(c); err != nil {
 		return wc, err

@@ -48,7 +48,7 @@ func (b *Bus) AskSoon(ctx context.Context, subject string, query, answer any) er
 	if !b.suspects.has(subject) {
 		m, err := b.ask(ctx, soonTime, subject, query)
 		if err == nil {
-			if err := open(m, answer); fault.CodeOf(err) != fault.Unavailable {
+			if err := decodeAnswer(m, answer); fault.CodeOf(err) != fault.Unavailable {
 				return err
 			} // another may know more, or this one a moment later
 		} else if ctx.Err() != nil || b.connection() != nil {
@@ -61,7 +61,7 @@ func (b *Bus) AskSoon(ctx context.Context, subject string, query, answer any) er
 	if err != nil {
 		return unanswered(err, subject)
 	}
-	return open(m, answer)
+	return decodeAnswer(m, answer)
 }
 
 // ask sends a query and returns the first answer.
@@ -75,5 +75,5 @@ func (b *Bus) ask(ctx context.Context, limit time.Duration, subject string, quer
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return b.nc.RequestWithContext(ctx, queryPrefix+subject, data)
+	return b.request(ctx, queryPrefix+subject, data)
 }

@@ -60,6 +60,9 @@ func (n *subscription) openPatiently(ctx context.Context) error {
 			n.s.state(n.cfg.Durable, nil)
 			return nil
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		n.say(err)
 		n.s.state(n.cfg.Durable, err)
 		select {
@@ -112,7 +115,9 @@ func (n *subscription) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoHeartbeat) {
 		return
 	}
-	n.say(err)
+	if !errors.Is(err, jetstream.ErrServerShutdown) { // the connection says so, once for all consumers
+		n.say(err)
+	}
 	n.check(ctx)
 	sleep(ctx, retryWait)
 }

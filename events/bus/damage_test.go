@@ -55,8 +55,8 @@ func damaged(t *testing.T, b *bus.Bus, words string) {
 	if d == nil || !strings.Contains(d.Error(), words) || !strings.Contains(d.Error(), "holdfastd log accept") {
 		t.Fatalf("damage %v, want %q and the way out", d, words)
 	}
-	if err := b.Ready(t.Context()); !errors.Is(err, events.ErrDamaged) {
-		t.Errorf("ready: %v", err)
+	if err := b.Writable(t.Context()); !errors.Is(err, events.ErrDamaged) {
+		t.Errorf("writable: %v", err)
 	}
 	last, err := b.Log().Last(t.Context(), backupA)
 	if err != nil && !errors.Is(err, events.ErrNoEvent) {
@@ -129,8 +129,8 @@ func TestAnotherLog(t *testing.T) {
 		t.Fatalf("%v, %v", err, b.Damage())
 	}
 	bus.DeleteStreams(t, b)
-	if err := b.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "HOLDFAST_EVENTS is gone") {
-		t.Errorf("ready: %v", err)
+	if err := b.Readable(t.Context()); err == nil || !strings.Contains(err.Error(), "HOLDFAST_EVENTS is gone") {
+		t.Errorf("readable: %v", err)
 	}
 	bus.Provision(t, b)
 	damaged(t, b, "lost revision 1 and what follows, up to revision 5")

@@ -57,3 +57,6 @@ func Publish(tb testing.TB, b *Bus, subject, typ, data string) {
 
 // ServerName returns which server the bus is connected to.
 func ServerName(b *Bus) string { return b.nc.ConnectedServerName() }
+
+// ForgetWrites makes the bus forget that the server has stored something.
+func ForgetWrites(b *Bus) { b.storedAt.Store(0) }

@@ -22,7 +22,7 @@ func (b *Bus) dial(ctx context.Context, to string, opts []nats.Option) (*nats.Co
 		if err == nil {
 			return nc, nil
 		}
-		err = fmt.Errorf("connect to NATS at %s: %w", redacted(to), err)
+		err = fmt.Errorf("connect to %s: %w", redacted(to), err)
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) {
 			return nil, err
 		}
@@ -35,12 +35,15 @@ func (b *Bus) dial(ctx context.Context, to string, opts []nats.Option) (*nats.Co
 	}
 }
 
-// redacted returns a URL without its password.
+// redacted names the server of a URL, without its password.
 func redacted(to string) string {
-	if u, err := url.Parse(to); err == nil {
-		return u.Redacted()
+	if to == "" {
+		return "the embedded NATS server"
 	}
-	return "nats.url"
+	if u, err := url.Parse(to); err == nil {
+		return "NATS at " + u.Redacted()
+	}
+	return "NATS at nats.url"
 }
 
 func (b *Bus) provision(ctx context.Context) error {
@@ -86,7 +89,7 @@ func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error 
 		case err == nil:
 			return nil
 		case known && api.ErrorCode == replicasNotSupported:
-			return fmt.Errorf("nats.replicas is %d, but the NATS server is not part of a cluster: set it to 1, or let nats.url name a cluster: %w", c.Replicas, err)
+			return notClustered(c.Replicas)
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 			err = fmt.Errorf("JetStream is not enabled on the NATS server; enable it there: %w", err)
 		}

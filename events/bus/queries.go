@@ -56,7 +56,7 @@ func (q *Queries) Close() error {
 
 // Answer makes h answer the queries of a subject below holdfast.q. What h
 // returns as an error reaches the asker with its fault code. A []byte answer is
-// sent as it is, anything else as JSON.
+// sent as it is, anything else as JSON. An answer may have up to 64 MiB.
 func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, query Q) (A, error)) error {
 	busy := make(chan struct{}, maxQueries)
 	handler := micro.HandlerFunc(func(r micro.Request) {
@@ -68,7 +68,7 @@ func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, qu
 			q.respond(r, func() (any, error) {
 				var query Q
 				if err := json.Unmarshal(r.Data(), &query); err != nil {
-					return nil, fault.Wrap(err, fault.Invalid, "the query cannot be decoded")
+					return nil, fault.Wrap(err, fault.Invalid, "The question cannot be decoded: the services are of different versions")
 				}
 				return h(ctx, query)
 			})
@@ -82,9 +82,9 @@ func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, qu
 
 func (q *Queries) respond(r micro.Request, h func() (any, error)) {
 	answer, err := h()
-	data, raw := answer.([]byte)
-	if err == nil && !raw {
-		data, err = json.Marshal(answer)
+	var data []byte
+	if err == nil {
+		data, err = encode(answer)
 	}
 	if err != nil {
 		if fault.CodeOf(err) == fault.Internal {
@@ -92,7 +92,7 @@ func (q *Queries) respond(r micro.Request, h func() (any, error)) {
 		}
 		err = r.Error(string(fault.CodeOf(err)), fault.MessageOf(err), nil)
 	} else {
-		err = r.Respond(data)
+		err = q.send(r, data)
 	}
 	if err != nil {
 		q.b.log.Warn("answer lost", fields(map[string]any{"subject": r.Subject(), "error": err.Error()})...)
@@ -107,13 +107,16 @@ func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error 
 	if err != nil {
 		return unanswered(err, subject)
 	}
-	return open(m, answer)
+	return decodeAnswer(m, answer)
 }
 
 // unanswered says for people who has not answered.
 func unanswered(err error, subject string) error {
 	who := "catalog"
-	if rest, ok := strings.CutPrefix(subject, "archive."); ok {
+	if rest, ok := strings.CutPrefix(subject, "archive.any."); ok {
+		destination, _, _ := strings.Cut(rest, ".")
+		who = "worker with the destination " + destination
+	} else if rest, ok := strings.CutPrefix(subject, "archive."); ok {
 		pool, _, _ := strings.Cut(rest, ".")
 		who = "worker of the pool " + pool
 	} else if rest, ok := strings.CutPrefix(subject, "pool."); ok {
@@ -128,8 +131,8 @@ func unanswered(err error, subject string) error {
 	return fault.Wrap(err, fault.Unavailable, "The %s does not answer in time; try again", who)
 }
 
-// open decodes an answer.
-func open(m *nats.Msg, answer any) error {
+// decodeAnswer decodes an answer, or returns the error that it is.
+func decodeAnswer(m *nats.Msg, answer any) error {
 	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
 		return fault.Errorf(fault.Code(code), "%s", m.Header.Get(micro.ErrorHeader))
 	}

@@ -163,7 +163,7 @@ type commandMarshaler struct{ cqrs.JSONMarshaler }
 // Unmarshal marks what cannot be decoded as poison.
 func (m commandMarshaler) Unmarshal(msg *wm.Message, v any) error {
 	if err := json.Unmarshal(msg.Payload, v); err != nil {
-		return fault.Wrap(err, fault.Invalid, "the command cannot be decoded")
+		return fault.Wrap(err, fault.Invalid, "The command cannot be decoded: the services are of different versions")
 	}
 	return nil
 }
@@ -222,14 +222,14 @@ func (r *Router) rejectPoison(next wm.HandlerFunc) wm.HandlerFunc {
 			return out, nil
 		}
 		if errors.Is(err, events.ErrBroken) {
-			err = fault.Wrap(err, fault.Conflict, "the event log has an event about this that cannot be read")
+			err = fault.Wrap(err, fault.Conflict, "The event log has an event about this that cannot be read; the log of holdfastd says which")
 		}
 		if !fault.Permanent(err) {
 			d := deliveryOf(m.Context())
 			if fault.CodeOf(err) != fault.Internal || errors.Is(err, context.Canceled) || errors.Is(err, events.ErrUnavailable) || d.count < maxDeliveries {
 				return out, err
 			}
-			err = fault.Wrap(err, fault.Conflict, "the command failed %d times; the log of the service says why", d.count)
+			err = fault.Wrap(err, fault.Conflict, "The command failed %d times; the log of the worker says why", d.count)
 		}
 		about, aerr := events.ParseAggregate(m.Metadata.Get(metaAbout))
 		if aerr == nil && r.reject != nil {

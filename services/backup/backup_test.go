@@ -89,7 +89,7 @@ func TestDecisions(t *testing.T) {
 		"a deletion that nobody asked for has no end": {state: after(requested, started, completed), decide: func(s backup.State) (events.Event, error) { return backup.EndDelete(s, events.BackupDeleted{}) }, err: events.ErrNoChange},
 		"three crashes are the end": {
 			state: after(requested, started, events.BackupStarted{Attempt: 2}, events.BackupStarted{Attempt: 3}), decide: start,
-			want: events.BackupFailed{Attempt: 3, Reason: events.ReasonCrashed, Final: true, Message: "The worker died in each of three attempts; its log and the log of the system say why"},
+			want: events.BackupFailed{Attempt: 3, Reason: events.ReasonCrashed, Final: true, Message: "The worker died in each of 3 attempts; its log and the log of the system say why"},
 		},
 	} {
 		got, err := c.decide(c.state)

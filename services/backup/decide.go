@@ -1,6 +1,8 @@
 package backup
 
 import (
+	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
@@ -33,7 +35,7 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	if s.Exists() {
 		return nil, events.ErrNoChange
 	}
-	return events.BackupRejected{Code: string(code), Message: message}, nil
+	return events.BackupRejected{Code: string(code), Message: events.LimitText(message)}, nil
 }
 
 // Start decides on the next attempt of a backup whose request is in hand. When all
@@ -51,7 +53,7 @@ func Start(s State, worker, token string) (events.Event, error) {
 	case s.Attempt >= MaxAttempts:
 		return events.BackupFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, Final: true,
-			Message: "The worker died in each of three attempts; its log and the log of the system say why",
+			Message: fmt.Sprintf("The worker died in each of %d attempts; its log and the log of the system say why", s.Attempt),
 		}, nil
 	}
 	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker, Token: token}, nil
@@ -95,6 +97,7 @@ func Fail(s State, e events.BackupFailed) (events.Event, error) {
 	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
+	e.Message = events.LimitText(e.Message)
 	e.Final = !e.Retryable || e.Attempt >= MaxAttempts
 	return e, nil
 }

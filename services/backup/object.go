@@ -4,26 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/holdfast-dev/holdfast/events"
 )
-
-// Sidecar is the object that describes an archive, in JSON, from which a catalog
-// can be rebuilt when the log is lost.
-type Sidecar struct {
-	Format    int       `json:"format"`
-	ID        string    `json:"id"`
-	Project   string    `json:"project"`
-	Name      string    `json:"name"` // of the project, for people
-	Type      string    `json:"type"`
-	CreatedAt time.Time `json:"created_at"`
-	BodyHash  string    `json:"body_hash,omitempty"` // of the request, so that its Idempotency-Key can be repeated after an adoption
-	events.BackupCompleted
-}
-
-// SidecarFormat is the version of [Sidecar].
-const SidecarFormat = 1
 
 // sidecarSuffix is what the key of a sidecar has behind that of its archive.
 const sidecarSuffix = ".json"

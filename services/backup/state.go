@@ -20,12 +20,15 @@ type State struct {
 	Ended     time.Time            // when it completed or failed for good
 	Rejected  *events.BackupRejected
 	Verified  events.Revision // of the newest look at the archive; 0 if there was none
-	Held      bool
-	Cancel    bool // somebody wants it to stop
-	Deleting  bool
-	Deleted   bool
-	Undeleted *events.BackupDeleteFailed // the newest attempt to delete failed
-	Revision  events.Revision            // of the newest event
+	// Unverified says that the checksum was read from a sidecar at the destination, and
+	// that nobody has looked at the whole archive since.
+	Unverified bool
+	Held       bool
+	Cancel     bool // somebody wants it to stop
+	Deleting   bool
+	Deleted    bool
+	Undeleted  *events.BackupDeleteFailed // the newest attempt to delete failed
+	Revision   events.Revision            // of the newest event
 }
 
 // Exists reports whether the backup was accepted.
@@ -53,9 +56,9 @@ func (s State) Apply(env events.Envelope) State {
 		s.Request, s.Created, s.Rejected = e, env.Time, nil
 	case events.BackupAdopted:
 		s.Request = events.BackupRequested{Pool: e.Pool, Type: e.Type, Destination: e.Destination, Encrypt: e.Completed.Encrypted, Origin: OriginAdopted, BodyHash: e.BodyHash}
-		s.Created, s.Ended, s.Attempt, s.Completed, s.Rejected = e.CreatedAt, e.EndedAt, e.Completed.Attempt, &e.Completed, nil
+		s.Created, s.Ended, s.Attempt, s.Completed, s.Rejected, s.Unverified = e.CreatedAt, e.EndedAt, e.Completed.Attempt, &e.Completed, nil, true
 	case events.BackupVerified:
-		s.Verified = env.Revision
+		s.Verified, s.Unverified = env.Revision, s.Unverified && !e.Whole()
 	case events.BackupRejected:
 		s.Rejected = &e
 	case events.BackupStarted:

@@ -50,10 +50,13 @@ type Backup struct {
 	Parts        []events.Part    `json:"parts,omitempty"`
 	Warnings     []events.Warning `json:"warnings,omitempty"` // not in lists
 	Held         bool             `json:"held,omitempty"`
+	Unverified   bool             `json:"unverified,omitempty"` // the checksum was read from a sidecar, and nobody has looked at the whole archive since
 	Verification *Verification    `json:"verification,omitempty"`
-	Restores     []Restore        `json:"restores,omitempty"` // oldest first, without dry runs; not in lists
-	Broken       events.Revision  `json:"broken,omitempty"`   // the newest of its events that cannot be decoded
-	Revision     events.Revision  `json:"revision"`           // of the newest event
+	History      *History         `json:"history,omitempty"`   // a page of the restores that have brought it back; if asked for
+	Restoring    bool             `json:"restoring,omitempty"` // a restore of it is pending or running; not in lists
+	Broken       events.Revision  `json:"broken,omitempty"`    // the newest of its events that cannot be decoded
+	First        events.Revision  `json:"first"`               // of the first event
+	Revision     events.Revision  `json:"revision"`            // of the newest event
 }
 
 // Restore is a restore as the catalog knows it.
@@ -73,6 +76,7 @@ type Restore struct {
 	Reason    string                `json:"reason,omitempty"`
 	State     string                `json:"state,omitempty"` // of the project after a failure
 	Warnings  []events.Warning      `json:"warnings,omitempty"`
+	Left      int                   `json:"left,omitempty"`   // warnings that a history leaves out
 	Checks    []events.RestoreCheck `json:"checks,omitempty"` // of one that was refused
 	Plan      *events.RestorePlan   `json:"plan,omitempty"`   // of a dry run
 	KeptUntil time.Time             `json:"kept_until,omitzero"`
@@ -119,10 +123,11 @@ type List struct {
 // MaxLimit is the largest page.
 const MaxLimit = 500
 
-// Cursor is the place behind a backup in the order of lists.
+// Cursor is the place behind a backup, or a restore, in the order of lists.
 type Cursor struct {
-	Created time.Time `json:"created"`
-	ID      string    `json:"id"`
+	Created time.Time       `json:"created"`
+	ID      string          `json:"id"`
+	First   events.Revision `json:"first,omitempty"` // of a backup
 }
 
 // Page is an answer to [List].
@@ -149,8 +154,30 @@ type Total struct {
 // Get asks for one backup. If there is none the answer is
 // [fault.BackupNotFound].
 type Get struct {
-	ID  string          `json:"id"`
-	Min events.Revision `json:"min,omitempty"`
+	ID      string          `json:"id"`
+	Min     events.Revision `json:"min,omitempty"`
+	History *AskHistory     `json:"history,omitempty"` // nil: not asked for
+}
+
+// AskHistory asks for a page of the completed restores of a backup, without dry runs.
+type AskHistory struct {
+	Only   []string `json:"only,omitzero"`    // those into these projects, if not nil
+	Before *Cursor  `json:"before,omitempty"` // those that are older; nil: the newest
+}
+
+// Limits of a page of a history: together they keep an answer below the largest message
+// of a NATS server, however often a backup was restored.
+const (
+	HistoryLimit    = 50  // restores
+	HistoryWarnings = 5   // of each of them
+	HistoryWords    = 500 // bytes of a warning's sentence
+)
+
+// History is a page of the restores of a backup.
+type History struct {
+	Restores []Restore `json:"restores"`       // oldest first; with the first of their warnings and without checks
+	Total    int64     `json:"total"`          // on all pages
+	More     bool      `json:"more,omitempty"` // there are older ones
 }
 
 // Projects asks for all projects.

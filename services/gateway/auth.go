@@ -104,7 +104,7 @@ func (g *Gateway) keyIn(secret, authorization string) (Key, error) {
 		return Key{}, fault.Errorf(fault.Unauthenticated, "An API key is needed: send it in the header X-API-Key")
 	}
 	// The lookup goes by the hash, so its time says nothing of the key.
-	k, ok := g.keys[HashKey(strings.TrimSpace(secret))]
+	k, ok := (*g.keys.Load())[HashKey(strings.TrimSpace(secret))]
 	if !ok || !k.Expires.IsZero() && time.Now().After(k.Expires) {
 		return Key{}, fault.Errorf(fault.Unauthenticated, "The API key is unknown or has expired")
 	}

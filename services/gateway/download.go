@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"io"
 	"math"
 	"strconv"
@@ -90,11 +93,14 @@ func (g *Gateway) stream(c *fiber.Ctx, b catalog.Backup, from, to int64) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	id := requestIDOf(c)
 	r := &chunks{
-		from: from, to: to, next: make(chan chan piece, ahead),
+		from: from, to: to, left: to - from, next: make(chan chan piece, ahead),
 		end: sync.OnceFunc(func() { cancel(); release() }),
 	}
 	r.broke = func(err error) {
 		g.cfg.Logger.Error("download broke off", logging.Backup(b.ID), zap.String("request_id", id), zap.Error(err))
+	}
+	if from == 0 && to == b.Size {
+		r.sum, r.want = sha256.New(), b.SHA256
 	}
 	ask := func(offset, n int64) ([]byte, error) {
 		p, err := g.b.Archive(ctx, b.Pool, backup.ArchiveRead{Destination: b.Destination, Key: b.Key, Offset: offset, Length: n})
@@ -243,6 +249,9 @@ type chunks struct {
 	from, to int64
 	next     chan chan piece // in order
 	cur      []byte
+	left     int64     // bytes that no piece has brought yet
+	sum      hash.Hash // of what came so far; nil when only a part is asked for
+	want     string    // what the log says that sum is in the end
 	end      func()
 	broke    func(error) // is told why the rest does not come
 }
@@ -252,9 +261,24 @@ func (r *chunks) begin() error {
 	if r.from >= r.to {
 		return nil
 	}
-	got := <-<-r.next
-	r.cur = got.b
-	return got.err
+	return r.take(<-<-r.next)
+}
+
+// take takes a piece in. The last one of a whole archive is held back unless the
+// archive is the one that was stored: no client gets a whole file that is another.
+func (r *chunks) take(p piece) error {
+	if p.err != nil {
+		return p.err
+	}
+	r.left -= int64(len(p.b))
+	if r.sum != nil {
+		_, _ = r.sum.Write(p.b) // has no errors
+		if r.left == 0 && hex.EncodeToString(r.sum.Sum(nil)) != r.want {
+			return fault.Errorf(fault.BadArchive, "The archive at the destination is not the one that was stored: its checksum is another than the one in the event log")
+		}
+	}
+	r.cur = p.b
+	return nil
 }
 
 // fetch asks for one piece after another until ctx ends.
@@ -283,12 +307,10 @@ func (r *chunks) Read(p []byte) (int, error) {
 		if !ok {
 			return 0, io.EOF
 		}
-		got := <-next
-		if got.err != nil {
-			r.broke(got.err)
-			return 0, got.err
+		if err := r.take(<-next); err != nil {
+			r.broke(err)
+			return 0, err
 		}
-		r.cur = got.b
 	}
 	n := copy(p, r.cur)
 	r.cur = r.cur[n:]

@@ -87,6 +87,9 @@ func describeError(err error) (status int, code fault.Code, message string) {
 // answerError is the one place where errors become answers.
 func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	status, code, message := describeError(err)
+	if code == fault.Internal {
+		message = "Internal error; the log of holdfastd says more under the request id " + requestIDOf(c)
+	}
 	if code == fault.Unavailable || code == fault.RateLimited {
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
 	}

@@ -11,18 +11,20 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	recoverer "github.com/gofiber/fiber/v2/middleware/recover"
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
 // Config says how to serve.
@@ -31,16 +33,11 @@ type Config struct {
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
 	Keys    []Key
-	Checks  []Check       // of /readyz
-	Stall   time.Duration // a client that takes nothing of an answer for so long is cut off; default 30 s
-	Conns   int           // connections at a time; default 4096
+	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
+	Metrics bool             // serve /metrics; false: another port of this process does
+	Stall   time.Duration    // a client that takes nothing of an answer for so long is cut off; default 30 s
+	Conns   int              // connections at a time; default 4096
 	Logger  *zap.Logger
-}
-
-// Check is a thing that must work before requests can be served.
-type Check struct {
-	Name string
-	Do   func(ctx context.Context) error
 }
 
 // Backend is what the gateway asks.
@@ -67,7 +64,7 @@ type Gateway struct {
 	metrics   *metrics
 	waiting   places // of requests that wait
 	downloads places
-	keys      map[string]Key
+	keys      atomic.Pointer[map[string]Key] // by hash
 	pools     pools
 	queued    queued
 }
@@ -84,18 +81,13 @@ const (
 	shutdownGrace = 10 * time.Second
 )
 
-// New opens the port. The caller must call [Gateway.Run].
+// New opens the port. The caller must call [Gateway.Run]. Until then nobody is answered.
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
-		cfg: cfg, b: b, waiting: places{all: maxWaiting}, downloads: places{all: maxDownloads}, keys: map[string]Key{},
+		cfg: cfg, b: b, waiting: places{all: maxWaiting}, downloads: places{all: maxDownloads},
 		pools: pools{without: map[string]time.Time{}},
 	}
-	for _, k := range cfg.Keys {
-		if other, ok := g.keys[k.Hash]; ok {
-			return nil, fmt.Errorf("the API keys %s and %s have the same hash; remove one of them", other.Name, k.Name)
-		}
-		g.keys[k.Hash] = k
-	}
+	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {
 		g.cfg.Stall = 30 * time.Second
 	}
@@ -107,7 +99,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
 		RequestMethods: methods(), DisablePreParseMultipartForm: true, CaseSensitive: true,
 	})
-	g.metrics = newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
+	g.metrics = newMetrics(g.b.Catalog, g.pools.workers, g.b.Queued)
 	g.routes()
 	g.guard()
 	return g, nil
@@ -131,14 +123,29 @@ func (g *Gateway) listen(ctx context.Context) error {
 	return nil
 }
 
+// SetKeys takes the place of the keys of [Config]: who has another is refused from now on.
+func (g *Gateway) SetKeys(keys []Key) {
+	byHash := make(map[string]Key, len(keys))
+	for _, k := range keys {
+		byHash[k.Hash] = k
+	}
+	g.keys.Store(&byHash)
+}
+
 // Addr returns where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
+	m := g.cfg.Monitor
+	m.Register(g.metrics, g.metrics.requests)
+	m.Warn(g.warnings)
+	m.Pools(g.pools.states)
 	g.app.Use(g.accessLog, recoverer.New())
-	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
-	g.app.Get("/readyz", g.ready)
-	g.app.Get("/metrics", g.metrics.handler())
+	g.app.Get("/healthz", adaptor.HTTPHandler(m.Healthz()))
+	g.app.Get("/readyz", adaptor.HTTPHandler(m.Readyz()))
+	if g.cfg.Metrics {
+		g.app.Get("/metrics", adaptor.HTTPHandler(m.Metrics()))
+	}
 
 	api := g.app.Group("/api/v1", g.authenticate, unencoded, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
@@ -185,18 +192,4 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil // the rest is cut off; nothing is lost by it
 	}
 	return errors.Join(err, <-ended)
-}
-
-// ready answers /readyz: what is not ready, and why; and what needs somebody.
-func (g *Gateway) ready(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	checks, status := map[string]string{}, fiber.StatusOK
-	for _, check := range g.cfg.Checks {
-		checks[check.Name] = "ok"
-		if err := check.Do(ctx); err != nil {
-			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
-		}
-	}
-	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks, "warnings": append(g.warnings(ctx), g.pools.warnings()...)})
 }

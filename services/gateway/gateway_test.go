@@ -28,6 +28,7 @@ import (
 	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
 	"github.com/holdfast-dev/holdfast/services/gateway"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
@@ -86,9 +87,12 @@ func startWith(t *testing.T, l limits) *server {
 		awake = func(events.Aggregate) (<-chan struct{}, func()) { return nil, func() {} }
 	}
 	p := projection.New(filepath.Join(t.TempDir(), "catalog.db"), s.log, zap.NewNop())
+	watched := monitor.New()
+	watched.Check(monitor.Check{Name: "catalog", Do: p.Ready})
+	watched.Started()
 	g, err := gateway.New(t.Context(), gateway.Config{
 		Listen: "127.0.0.1:0", MaxWait: l.maxWait, Conns: l.conns, TLS: l.tls, Stall: time.Second, Logger: zap.NewNop(),
-		Checks: []gateway.Check{{Name: "log", Do: func(context.Context) error { return nil }}, {Name: "catalog", Do: p.Ready}},
+		Monitor: watched, Metrics: true,
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
 			{Name: "r", Hash: gateway.HashKey(reader), Permissions: map[string]gateway.Level{"backups": gateway.Read}, Projects: []string{"*"}},
@@ -174,7 +178,7 @@ func (s *server) accept(c backup.Create) events.Aggregate {
 }
 
 func (s *server) complete(c backup.Create) {
-	s.append(s.accept(c), events.BackupCompleted{Attempt: 1, Pool: c.Pool, Key: "p/x.tar.gz", Path: "/b/p/x.tar.gz", Size: int64(len(s.archive)), SHA256: strings.Repeat("ab", 32)})
+	s.append(s.accept(c), events.BackupCompleted{Attempt: 1, Pool: c.Pool, Key: "p/x.tar.gz", Path: "/b/p/x.tar.gz", Size: int64(len(s.archive)), SHA256: sumOf(s.archive), Parts: []events.Part{{Name: "config"}}})
 }
 
 func (s *server) read(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
@@ -334,7 +338,7 @@ func TestWhatWorkersSayReachesTheClient(t *testing.T) {
 	}
 	s.want(s.call("POST", "/api/v1/backups", body), 503, "too little disk space")
 	s.work = func(backup.Create) error { panic("a secret") }
-	if a := s.want(s.call("POST", "/api/v1/backups", body), 500, "Internal error"); strings.Contains(a.body, "secret") {
+	if a := s.want(s.call("POST", "/api/v1/backups", body, "X-Request-Id", "the-request"), 500, "Internal error; the log of holdfastd says more under the request id the-request"); strings.Contains(a.body, "secret") {
 		t.Error("the text of a panic reached the client")
 	}
 	s.work = func(c backup.Create) error {
@@ -428,7 +432,7 @@ func TestRanges(t *testing.T) {
 	before := s.reads.Load()
 	head := s.want(s.call("HEAD", path, ""), 200)
 	tag := head.Header.Get("ETag")
-	if head.ContentLength != int64(n) || s.reads.Load() != before || tag != `"`+strings.Repeat("ab", 32)+`"` {
+	if head.ContentLength != int64(n) || s.reads.Load() != before || tag != `"`+sumOf(s.archive)+`"` {
 		t.Errorf("HEAD: length %d, %d reads, tag %s", head.ContentLength, s.reads.Load()-before, tag)
 	}
 	for _, match := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {

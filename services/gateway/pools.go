@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
 // pools knows which pools of workers have work, and since when some have no worker.
@@ -96,6 +97,20 @@ func (p *pools) warnings() []string {
 	for _, pool := range p.all {
 		if since, ok := p.without[pool]; ok && time.Since(since) > poolsBrief {
 			all = append(all, poolSentence(p.work[pool]))
+		}
+	}
+	return all
+}
+
+// states returns for each pool whether it has a worker, and since when it has none.
+func (p *pools) states() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]string{}
+	for _, pool := range p.all {
+		all[pool] = monitor.OK
+		if since, ok := p.without[pool]; ok {
+			all[pool] = "No worker since " + since.UTC().Format(time.RFC3339)
 		}
 	}
 	return all

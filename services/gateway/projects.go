@@ -70,15 +70,12 @@ func (g *Gateway) getProject(c *fiber.Ctx) error {
 // warnings returns what does not keep requests from being served and needs somebody
 // all the same. What the catalog does not say, its own check does.
 func (g *Gateway) warnings(ctx context.Context) []string {
-	out := []string{}
+	var out []string
 	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
-	if err != nil {
-		return out
-	}
 	for _, p := range projects {
-		if p.Problem != "" {
+		if err == nil && p.Problem != "" {
 			out = append(out, "project "+p.ID+": "+p.Problem)
 		}
 	}
-	return out
+	return append(out, g.pools.warnings()...)
 }

@@ -53,7 +53,7 @@ func (g *Gateway) list(c *fiber.Ctx) error {
 	}
 	if page.More {
 		last := page.Backups[len(page.Backups)-1]
-		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID})
+		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID, First: last.First})
 	}
 	if s := page.Stats; s != nil {
 		out.Stats = &statsView{s.Count, s.Size, s.ByDestination}
@@ -119,7 +119,7 @@ func decodeCursor(s string) (*catalog.Cursor, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil {
+	if err != nil || events.CheckTime("created", c.Created) != nil {
 		return nil, fault.Errorf(fault.Invalid, "cursor must be the nextCursor of an earlier answer")
 	}
 	return &c, nil
@@ -136,12 +136,15 @@ func (g *Gateway) withProgress(ctx context.Context, v backupView) backupView {
 }
 
 // find returns the backup of a route with :id that the key may see.
-func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
+func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) { return g.findWith(c, nil) }
+
+// findWith is find that asks for a page of the backup's restores as well.
+func (g *Gateway) findWith(c *fiber.Ctx, history *catalog.AskHistory) (catalog.Backup, error) {
 	id := c.Params("id")
 	if !backup.ValidID(id) {
 		return catalog.Backup{}, fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
-	b, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: id})
+	b, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: id, History: history})
 	if err == nil && !keyOf(c).may(b.Project) {
 		err = fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
@@ -150,7 +153,11 @@ func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
 
 // get answers GET /backups/:id.
 func (g *Gateway) get(c *fiber.Ctx) error {
-	b, err := g.find(c)
+	before, err := decodeCursor(c.Query("historyCursor"))
+	if err != nil {
+		return fault.Errorf(fault.Invalid, "historyCursor must be the restoreHistoryCursor of an earlier answer")
+	}
+	b, err := g.findWith(c, &catalog.AskHistory{Only: keyOf(c).only(), Before: before})
 	if fault.CodeOf(err) == fault.BackupNotFound {
 		if row, ok := g.queued.get(c.Params("id")); ok && keyOf(c).may(row.Project) && g.isQueued(c.UserContext(), row) {
 			b, err = row, nil
@@ -160,7 +167,8 @@ func (g *Gateway) get(c *fiber.Ctx) error {
 		return err
 	}
 	v := g.withProgress(c.UserContext(), view(b))
-	v.RestoreHistory, v.WaitsFor = history(b.Restores, keyOf(c)), g.waitsFor(b)
+	v.WaitsFor = g.waitsFor(b)
+	v.addHistory(b.History)
 	return c.JSON(v)
 }
 

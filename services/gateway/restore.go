@@ -106,6 +106,9 @@ func partsOf(types []string, b catalog.Backup) ([]string, error) {
 	for _, p := range b.Parts {
 		held = append(held, p.Name)
 	}
+	if len(held) == 0 { // a restore would bring nothing back and call that a success
+		return nil, fault.Errorf(fault.Conflict, "The event log names no parts of this backup, so its entry is damaged and nothing can be restored from it")
+	}
 	if types != nil && len(types) == 0 {
 		return nil, fault.Errorf(fault.Invalid, "restoreTypes is empty; name some of %s, or leave it out", strings.Join(backup.Types(), ", "))
 	}
@@ -220,7 +223,7 @@ func (g *Gateway) undo(c *fiber.Ctx) error {
 		return err
 	}
 	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool, Known: r.Revision}
-	may := func(s restore.State) error { return restore.Undoable(s, time.Now()) }
+	may := restore.Undoable
 	state, err := perform(c, g, cmd, r.Revision, may, g.cfg.MaxWait, func(before, s restore.State) (bool, error) {
 		if s.NotUndone != nil && s.Revision > before.Revision {
 			return true, fault.Errorf(fault.RestoreFailed, "The restore could not be undone: %s", s.NotUndone.Message)

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
@@ -92,20 +94,30 @@ type restoreRow struct {
 	Warnings     []string `json:"warnings"`
 }
 
-// history returns the restores that have brought a backup back, without those into
-// projects that the key may not touch.
-func history(rs []catalog.Restore, key Key) *[]restoreRow {
-	rows := []restoreRow{}
-	for _, r := range rs {
-		if r.Status != catalog.Completed || !key.may(r.Project) {
-			continue
+// addHistory adds a page of the restores that have brought a backup back. A backup that
+// is only queued has none.
+func (v *backupView) addHistory(h *catalog.History) {
+	rows, total := []restoreRow{}, int64(0)
+	if h != nil {
+		total = h.Total
+		for _, r := range h.Restores {
+			rows = append(rows, rowOf(r))
 		}
-		v := viewRestore(r)
-		row := restoreRow{*v.RestoredAt, *v.Duration, r.ID, string(catalog.Completed), r.Project, r.Parts, r.Forced, v.Warnings}
-		if r.Undone {
-			row.Status = "undone"
+		if h.More {
+			v.RestoreHistoryCursor = encodeCursor(catalog.Cursor{Created: h.Restores[0].Created, ID: h.Restores[0].ID})
 		}
-		rows = append(rows, row)
 	}
-	return &rows
+	v.RestoreHistory, v.RestoreHistoryTotal = &rows, &total
+}
+
+func rowOf(r catalog.Restore) restoreRow {
+	v := viewRestore(r)
+	if r.Left > 0 {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("And %d more warnings; GET /api/v1/restores/%s has them.", r.Left, r.ID))
+	}
+	row := restoreRow{*v.RestoredAt, *v.Duration, r.ID, string(catalog.Completed), r.Project, r.Parts, r.Forced, v.Warnings}
+	if r.Undone {
+		row.Status = "undone"
+	}
+	return row
 }

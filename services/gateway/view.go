@@ -40,7 +40,9 @@ type backupView struct {
 	CompletedAt *second        `json:"completedAt,omitempty"`
 	Duration    *int64         `json:"duration,omitempty"`
 	extras
-	RestoreHistory *[]restoreRow `json:"restoreHistory,omitempty"` // of GET only
+	RestoreHistory       *[]restoreRow `json:"restoreHistory,omitempty"`       // a page of it; of GET only
+	RestoreHistoryTotal  *int64        `json:"restoreHistoryTotal,omitempty"`  // on all pages
+	RestoreHistoryCursor string        `json:"restoreHistoryCursor,omitempty"` // of the page with older ones
 }
 
 // createdView is a backup as POST shows it.
@@ -72,6 +74,7 @@ type extras struct {
 	Origin       string            `json:"origin"`
 	Held         bool              `json:"held"`
 	Verification *verificationView `json:"verification,omitempty"`
+	Verified     *bool             `json:"verified,omitempty"` // false of an adopted backup until its archive was looked at; of completed backups only
 	Revision     events.Revision   `json:"revision"`
 	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
 	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
@@ -105,6 +108,8 @@ func view(b catalog.Backup) backupView {
 	}
 	if b.SHA256 != "" {
 		v.Checksum = "sha256:" + b.SHA256
+		verified := !b.Unverified && (b.Verification == nil || b.Verification.OK)
+		v.Verified = &verified
 	}
 	if x := b.Verification; x != nil {
 		v.Verification = &verificationView{"failed", second(x.At), x.Message}

@@ -17,12 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
-	"github.com/holdfast-dev/holdfast/services/gateway"
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
@@ -102,14 +99,6 @@ func TestKeyWithoutProjects(t *testing.T) {
 	s.want(s.call("POST", "/api/v1/backups", `{"projectId":"p"}`, "X-API-Key", nobody), 400, "Project not found")
 	if a := s.call("GET", "/api/v1/backups", ""); a.Header.Get("Cache-Control") != "no-store" || !strings.Contains(a.Header.Get("Vary"), "X-API-Key") {
 		t.Errorf("a cache may keep what one key is answered: %v", a.Header)
-	}
-}
-
-// TestKeysWithOneHash are refused: which of them counts is uncertain.
-func TestKeysWithOneHash(t *testing.T) {
-	_, err := gateway.New(t.Context(), gateway.Config{Listen: "127.0.0.1:0", Logger: zap.NewNop(), Keys: []gateway.Key{{Name: "a", Hash: gateway.HashKey(writer)}, {Name: "b", Hash: gateway.HashKey(writer)}}}, gateway.Backend{})
-	if err == nil || !strings.Contains(err.Error(), "a and b have the same hash") {
-		t.Errorf("got %v", err)
 	}
 }
 

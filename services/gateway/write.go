@@ -324,10 +324,8 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range b.Restores {
-		if r.Status == catalog.Pending || r.Status == catalog.InProgress {
-			return fault.Errorf(fault.Conflict, "The backup is being restored; it can be deleted when that has ended")
-		}
+	if b.Restoring {
+		return fault.Errorf(fault.Conflict, "The backup is being restored; it can be deleted when that has ended")
 	}
 	cmd := backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool, Known: b.Revision}
 	state, err := perform(c, g, cmd, b.Revision, backup.Deletable, deleteWait, func(before, s backup.State) (bool, error) {

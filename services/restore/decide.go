@@ -1,7 +1,7 @@
 package restore
 
 import (
-	"time"
+	"fmt"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
@@ -39,7 +39,7 @@ func Reject(s State, code fault.Code, message string) (events.Event, error) {
 	if s.Exists() {
 		return nil, events.ErrNoChange
 	}
-	return events.RestoreRejected{Code: string(code), Message: message}, nil
+	return events.RestoreRejected{Code: string(code), Message: events.LimitText(message)}, nil
 }
 
 // Start decides on the next attempt of a restore whose request is in hand. When all
@@ -58,7 +58,7 @@ func Start(s State, worker string) (events.Event, error) {
 	case s.Attempt >= limit:
 		return events.RestoreFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, State: state, Final: true,
-			Message: "The worker died in each of its attempts; its log and the log of the system say why",
+			Message: fmt.Sprintf("The worker died in each of %d attempts; its log and the log of the system say why", s.Attempt),
 		}, nil
 	}
 	return events.RestoreStarted{Attempt: s.Attempt + 1, Worker: worker}, nil
@@ -84,6 +84,11 @@ func Complete(s State, e events.RestoreCompleted) (events.Event, error) {
 	if err := s.Mine(e.Attempt); err != nil {
 		return nil, err
 	}
+	if e.Plan != nil {
+		plan := *e.Plan
+		plan.Checks = events.LimitChecks(plan.Checks)
+		e.Plan = &plan
+	}
 	return e, nil
 }
 
@@ -96,6 +101,7 @@ func Fail(s State, e events.RestoreFailed) (events.Event, error) {
 	if s.Done(Ready) {
 		limit = maxForward
 	}
+	e.Message, e.Checks = events.LimitText(e.Message), events.LimitChecks(e.Checks)
 	e.Final = !e.Retryable || e.Attempt >= limit
 	return e, nil
 }
@@ -109,7 +115,7 @@ func (s State) Mine(attempt int) error {
 }
 
 // Undoable returns nil when what was replaced can come back, and otherwise why not.
-func Undoable(s State, now time.Time) error {
+func Undoable(s State) error {
 	switch {
 	case !s.Exists():
 		return fault.Errorf(fault.NotFound, "Restore not found")
@@ -119,7 +125,7 @@ func Undoable(s State, now time.Time) error {
 		return fault.Errorf(fault.Conflict, "The restore has not completed, so there is nothing to undo")
 	case s.Undone:
 		return fault.Errorf(fault.Conflict, "The restore is undone already")
-	case !s.Keeps() || now.After(*s.Completed.KeptUntil):
+	case !s.Keeps():
 		return fault.Errorf(fault.Conflict, "What the restore has replaced is not kept any more; restore its safety backup instead")
 	}
 	return nil
@@ -127,11 +133,11 @@ func Undoable(s State, now time.Time) error {
 
 // RequestUndo decides on an [Undo]. When it is under way already it changes
 // nothing.
-func RequestUndo(s State, now time.Time) (events.Event, error) {
+func RequestUndo(s State) (events.Event, error) {
 	if s.Undoing {
 		return nil, events.ErrNoChange
 	}
-	if err := Undoable(s, now); err != nil {
+	if err := Undoable(s); err != nil {
 		return nil, err
 	}
 	return events.RestoreUndoRequested{}, nil
@@ -145,9 +151,10 @@ func EndUndo(s State, e events.Event) (events.Event, error) {
 	return e, nil
 }
 
-// Drop decides that what was replaced goes away, once its time has come.
-func Drop(s State, now time.Time) (events.Event, error) {
-	if !s.Keeps() || s.Undoing || now.Before(*s.Completed.KeptUntil) {
+// Drop decides that what was replaced goes away, from when on nothing can be undone. The
+// caller knows that its time has come.
+func Drop(s State) (events.Event, error) {
+	if !s.Keeps() || s.Undoing {
 		return nil, events.ErrNoChange
 	}
 	return events.RestoreOldDropped{}, nil

@@ -62,10 +62,8 @@ func TestDecisions(t *testing.T) {
 	fail := func(s restore.State) (events.Event, error) {
 		return restore.Fail(s, events.RestoreFailed{Attempt: 1, Retryable: true})
 	}
-	undo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s, now) }
-	lateUndo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s, later.Add(time.Second)) }
-	drop := func(s restore.State) (events.Event, error) { return restore.Drop(s, now) }
-	lateDrop := func(s restore.State) (events.Event, error) { return restore.Drop(s, later) }
+	undo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s) }
+	drop := func(s restore.State) (events.Event, error) { return restore.Drop(s) }
 	second := events.RestoreStarted{Attempt: 2}
 	final := events.RestoreFailed{Attempt: 1, Final: true}
 	for _, x := range []struct {
@@ -96,13 +94,11 @@ func TestDecisions(t *testing.T) {
 		{"undo a failure", undo, state(requested, started, final), fault.Conflict},
 		{"undo twice", undo, state(requested, started, completed, events.RestoreUndoRequested{}), events.ErrNoChange},
 		{"undo what is undone", undo, state(requested, started, completed, events.RestoreUndoRequested{}, events.RestoreUndone{}), fault.Conflict},
-		{"undo too late", lateUndo, state(requested, started, completed), fault.Conflict},
 		{"undo what is gone", undo, state(requested, started, completed, events.RestoreOldDropped{}), fault.Conflict},
 		{"undo a dry run", undo, state(events.RestoreRequested{DryRun: true}, started, events.RestoreCompleted{Attempt: 1, Plan: &events.RestorePlan{}}), fault.Conflict},
-		{"drop too early", drop, state(requested, started, completed), events.ErrNoChange},
-		{"drop", lateDrop, state(requested, started, completed), "restore.old_dropped.v1"},
-		{"drop while undoing", lateDrop, state(requested, started, completed, events.RestoreUndoRequested{}), events.ErrNoChange},
-		{"drop twice", lateDrop, state(requested, started, completed, events.RestoreOldDropped{}), events.ErrNoChange},
+		{"drop", drop, state(requested, started, completed), "restore.old_dropped.v1"},
+		{"drop while undoing", drop, state(requested, started, completed, events.RestoreUndoRequested{}), events.ErrNoChange},
+		{"drop twice", drop, state(requested, started, completed, events.RestoreOldDropped{}), events.ErrNoChange},
 	} {
 		e, err := x.decide(x.s)
 		check(t, x.what, e, err, x.want)

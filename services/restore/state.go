@@ -22,7 +22,7 @@ type State struct {
 	Undoing   bool
 	Undone    bool
 	NotUndone *events.RestoreUndoFailed // the newest attempt to undo failed
-	Dropped   bool                      // what was replaced is gone
+	Dropped   bool                      // what was replaced is given up, and goes away
 	Revision  events.Revision           // of the newest event
 }
 
@@ -38,6 +38,15 @@ func (s State) Done(stage string) bool { return slices.Contains(s.Stages, stage)
 // Keeps reports whether something that was replaced is kept.
 func (s State) Keeps() bool {
 	return s.Completed != nil && s.Completed.KeptUntil != nil && !s.Dropped
+}
+
+// KeepFor returns how long what was replaced is kept, as the restore has promised it; 0 if
+// the clock was set while it did.
+func (s State) KeepFor() time.Duration {
+	if !s.Keeps() {
+		return 0
+	}
+	return max(0, s.Completed.KeptUntil.Sub(s.Ended))
 }
 
 // Apply implements [events.State].

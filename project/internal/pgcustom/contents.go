@@ -104,9 +104,11 @@ func (c *copier) entry(d *Dump, made map[int]bool) error {
 			return err
 		}
 	}
-	if err := c.texts(nil, nil); err != nil { // the owner, and whether there are oids
+	var owner string
+	if err := c.texts(&owner, nil); err != nil { // then whether there are oids
 		return err
 	}
+	d.Entries = append(d.Entries, Entry{id, kind, t.Schema, t.Name, owner})
 	if t.Made, err = c.needs(made); err != nil {
 		return err
 	}

@@ -32,6 +32,17 @@ type Dump struct {
 	Encoding  string     // the statement that sets the encoding of the rows
 	Tables    []Table    // those with rows, in the order of the dump
 	Sequences []Sequence // and where they stand
+	Entries   []Entry    // of the table of contents, in its order
+}
+
+// Entry is what the table of contents says that an entry is. The list of pg_restore
+// writes the same in one line, in which names with spaces cannot be told apart.
+type Entry struct {
+	ID     int
+	Kind   string // such as TABLE DATA
+	Schema string // "" if it is in none
+	Tag    string // its name; of a table's parts the table comes first
+	Owner  string
 }
 
 // Sequence is what a dump says of a sequence.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
@@ -25,67 +27,137 @@ type Adoption struct {
 
 // Adopt records the backups at a destination that the log does not know, from the
 // sidecars beside their archives. What it has done once it finds known the next
-// time. With projects it leaves out all others.
-func (w *Worker) Adopt(ctx context.Context, name string, projects []string) (all []Adoption, err error) {
+// time. With projects it leaves out all others. An id belongs to the project that
+// first had it: what claims the id of another project's backup is refused, and so are two
+// projects that claim one which the log does not know.
+func (w *Worker) Adopt(ctx context.Context, feed events.Feed, name string, projects []string) ([]Adoption, error) {
 	store, ok := w.cfg.Destinations[name]
 	if !ok {
-		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %v", name, w.destinations())
+		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", name, strings.Join(w.destinations(), ", "))
 	}
-	for info, err := range store.List(ctx, "") {
-		if err != nil {
-			return all, err
-		}
-		o, ours := backup.ParseKey(info.Key)
-		if !ours || !o.Sidecar || len(projects) > 0 && !slices.Contains(projects, o.Project) {
+	a := adopter{w: w, store: store, destination: name, claims: map[string][]string{}}
+	if err := a.list(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.owners, err = owners(ctx, feed); err != nil {
+		return nil, err
+	}
+	var all []Adoption
+	for _, o := range a.sidecars {
+		if len(projects) > 0 && !slices.Contains(projects, o.Project) {
 			continue
 		}
-		a, err := w.adopt(ctx, name, store, o)
+		done, err := a.adopt(ctx, o)
 		if err != nil {
-			return all, fmt.Errorf("%s: %w", info.Key, err)
+			return all, fmt.Errorf("%s: %w", backup.SidecarKey(o.Archive), err)
 		}
-		all = append(all, a)
+		all = append(all, done)
 	}
 	return all, nil
 }
 
+// adopter records what one destination holds.
+type adopter struct {
+	w           *Worker
+	store       destination.Store
+	destination string
+	sidecars    []backup.Object
+	claims      map[string][]string // projects by the short ids of their sidecars, each once
+	owners      map[string]string   // projects by the ids of backups that the log knows
+}
+
+// list finds all sidecars.
+func (a *adopter) list(ctx context.Context) error {
+	for info, err := range a.store.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		o, ours := backup.ParseKey(info.Key)
+		if !ours || !o.Sidecar {
+			continue
+		}
+		a.sidecars = append(a.sidecars, o)
+		if c := a.claims[o.Short]; !slices.Contains(c, o.Project) {
+			a.claims[o.Short] = append(c, o.Project)
+		}
+	}
+	return nil
+}
+
+// owners returns which project each backup of the log belongs to: the one that first
+// had it.
+func owners(ctx context.Context, feed events.Feed) (map[string]string, error) {
+	all := map[string]string{}
+	err := wholeLog(ctx, feed, func(env events.Envelope) {
+		if a := env.Aggregate; a.Kind == events.KindBackup && all[a.ID] == "" {
+			all[a.ID] = a.Project
+		}
+	})
+	return all, err
+}
+
+// conflict says why an id does not belong to the project of a sidecar, or nothing.
+func (a *adopter) conflict(side backup.Sidecar) string {
+	switch owner := a.owners[side.ID]; {
+	case owner == side.Project:
+		return ""
+	case owner != "":
+		return fmt.Sprintf("the backup %s belongs to the project %s, not to %s", side.ID, owner, side.Project)
+	}
+	if c := a.claims[backup.Short(side.ID)]; len(c) > 1 {
+		return fmt.Sprintf("the projects %s all claim the backup %s, and the log knows none of them; remove the sidecars that are wrong", strings.Join(slices.Sorted(slices.Values(c)), ", "), backup.Short(side.ID))
+	}
+	return ""
+}
+
 // adopt records the backup of one sidecar. What is wrong with the sidecar is said
 // in the Adoption.
-func (w *Worker) adopt(ctx context.Context, name string, store destination.Store, o backup.Object) (Adoption, error) {
-	a := Adoption{Key: o.Archive}
-	side, err := readSidecar(ctx, store, o)
+func (a *adopter) adopt(ctx context.Context, o backup.Object) (Adoption, error) {
+	out := Adoption{Key: o.Archive}
+	side, err := readSidecar(ctx, a.store, o)
 	if errors.Is(err, errSidecar) {
-		a.Why = err.Error()
-		return a, nil
+		out.Why = err.Error()
+		return out, nil
 	}
 	if err != nil {
-		return a, err
+		return out, err
 	}
-	a.ID = side.ID
-	info, err := store.Stat(ctx, o.Archive)
+	out.ID = side.ID
+	if out.Why = a.conflict(side); out.Why != "" {
+		return out, nil
+	}
+	info, err := a.store.Stat(ctx, o.Archive)
 	switch {
 	case errors.Is(err, destination.ErrNotExist):
-		a.Why = "the archive is not there"
-		return a, nil
+		out.Why = "the archive is not there"
+		return out, nil
 	case err != nil:
-		return a, err
+		return out, err
 	case info.Size != side.Size:
-		a.Why = fmt.Sprintf("the archive has %d bytes, its sidecar says %d", info.Size, side.Size)
-		return a, nil
+		out.Why = fmt.Sprintf("the archive has %d bytes, its sidecar says %d", info.Size, side.Size)
+		return out, nil
 	}
-	e := events.BackupAdopted{Pool: w.cfg.Pool, Type: side.Type, Destination: name, CreatedAt: side.CreatedAt, EndedAt: info.ModTime.UTC(), Completed: side.BackupCompleted, BodyHash: side.BodyHash}
-	e.Completed.Pool, e.Completed.Path = w.cfg.Pool, info.Path
-	if e.EndedAt.Before(e.CreatedAt) {
-		e.EndedAt = e.CreatedAt
-	}
-	_, err = events.Update(ctx, w.log, events.BackupAggregate(side.Project, side.ID), events.Cause{Actor: "system"}, func(s backup.State) (events.Event, error) {
-		return backup.Adopt(s, e)
+	_, err = events.Update(ctx, a.w.log, events.BackupAggregate(side.Project, side.ID), events.Cause{Actor: "system"}, func(s backup.State) (events.Event, error) {
+		return backup.Adopt(s, a.event(side, info))
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		a.Known = true
-		return a, nil
+		out.Known = true
+		return out, nil
 	}
-	a.Adopted = err == nil
-	return a, err
+	out.Adopted = err == nil
+	return out, err
+}
+
+// event is what the log gets to know of a sidecar.
+func (a *adopter) event(side backup.Sidecar, info destination.Info) events.BackupAdopted {
+	pool := a.w.cfg.Pool
+	e := events.BackupAdopted{Pool: pool, Type: side.Type, Destination: a.destination, CreatedAt: side.CreatedAt, EndedAt: info.ModTime.UTC(), Completed: side.BackupCompleted, BodyHash: side.BodyHash}
+	e.Completed.Pool, e.Completed.Path = pool, info.Path
+	if e.EndedAt.Before(e.CreatedAt) || events.CheckTime("modified", e.EndedAt) != nil {
+		e.EndedAt = e.CreatedAt
+	}
+	return e
 }
 
 // errSidecar is wrapped by what is wrong with a sidecar itself.
@@ -104,16 +176,11 @@ func readSidecar(ctx context.Context, store destination.Store, o backup.Object) 
 	if err != nil {
 		return side, err
 	}
-	if err := json.Unmarshal(b, &side); err != nil {
-		return side, fmt.Errorf("%w: %w", errSidecar, err)
+	if err = json.Unmarshal(b, &side); err == nil {
+		err = backup.CheckSidecar(side, o, time.Now())
 	}
-	switch {
-	case side.Format != backup.SidecarFormat:
-		return side, fmt.Errorf("%w: its format is %d, this version knows %d", errSidecar, side.Format, backup.SidecarFormat)
-	case !backup.ValidID(side.ID) || backup.Short(side.ID) != o.Short || side.Project != o.Project || side.Key != o.Archive || side.Attempt != o.Attempt:
-		return side, fmt.Errorf("%w: it describes another archive", errSidecar)
-	case !slices.Contains(backup.Types(), side.Type) || side.CreatedAt.IsZero() || side.Size <= 0 || len(side.SHA256) != 64:
-		return side, fmt.Errorf("%w: something is missing in it", errSidecar)
+	if err != nil {
+		return side, fmt.Errorf("%w: %w", errSidecar, err)
 	}
 	return side, nil
 }

@@ -143,11 +143,9 @@ func (at *attempt) make(ctx context.Context) (done events.BackupCompleted, err e
 		return done, err
 	}
 	done = events.BackupCompleted{
-		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: info.Key, Path: info.Path, Size: info.Size, SHA256: info.SHA256,
+		Parts:   partsIn(manifest),
+		Attempt: at.state.Attempt, Pool: at.w.cfg.Pool, Key: info.Key, Path: info.Path, Size: info.Size, SHA256: info.SHA256, ManifestSHA256: manifest.SHA256,
 		Encrypted: at.state.Request.Encrypt, Warnings: events.LimitWarnings(append(at.inTheWay(ctx, store), warnings...)),
-	}
-	for _, part := range manifest.Parts {
-		done.Parts = append(done.Parts, events.Part{Name: part.Name, Bytes: part.Bytes, Entries: part.Entries})
 	}
 	return done, at.sidecar(ctx, store, p, done)
 }

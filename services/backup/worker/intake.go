@@ -104,7 +104,7 @@ func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Caus
 func (w *Worker) erase(ctx context.Context, a events.Aggregate, s backup.State) error {
 	store, ok := w.cfg.Destinations[s.Request.Destination]
 	if !ok {
-		return fault.Errorf(fault.Conflict, "the destination %s is not in the configuration of worker %s any more", s.Request.Destination, w.cfg.Name)
+		return fault.Errorf(fault.Conflict, "The destination %s is not in the configuration of the worker %s any more", s.Request.Destination, w.cfg.Name)
 	}
 	if s.Completed != nil {
 		if err := removeRecorded(ctx, store, s.Completed.Key); err != nil {

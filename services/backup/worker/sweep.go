@@ -170,18 +170,27 @@ var errEnd = errors.New("end of the log")
 
 // identify finds the ids of the backups whose short ids are in keys.
 func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
+	return wholeLog(ctx, feed, func(env events.Envelope) {
+		if env.Aggregate.Kind != events.KindBackup || !backup.ValidID(env.Aggregate.ID) {
+			return
+		}
+		short := env.Aggregate.Project + "/" + backup.Short(env.Aggregate.ID)
+		if _, wanted := s.ids[short]; wanted {
+			s.ids[short] = seen{env.Aggregate.ID, env.Revision}
+		}
+	})
+}
+
+// wholeLog gives note every event that the log has now. What the log has lost is left
+// out.
+func wholeLog(ctx context.Context, feed events.Feed, note func(events.Envelope)) error {
 	end, err := feed.State(ctx)
 	if err != nil || end.Last == 0 {
 		return err
 	}
-	note := func(batch []events.Envelope) error {
+	take := func(batch []events.Envelope) error {
 		for _, env := range batch {
-			if env.Aggregate.Kind == events.KindBackup && backup.ValidID(env.Aggregate.ID) {
-				short := env.Aggregate.Project + "/" + backup.Short(env.Aggregate.ID)
-				if _, wanted := s.ids[short]; wanted {
-					s.ids[short] = seen{env.Aggregate.ID, env.Revision}
-				}
-			}
+			note(env)
 		}
 		if batch[len(batch)-1].Revision >= end.Last {
 			return errEnd
@@ -189,7 +198,7 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 		return nil
 	}
 	for after := events.Revision(0); ; {
-		err := feed.Follow(ctx, after, note)
+		err := feed.Follow(ctx, after, take)
 		lost, ok := errors.AsType[*events.DamageError](err)
 		if errors.Is(err, errEnd) || ok && lost.Last >= end.Last {
 			return nil
@@ -197,7 +206,7 @@ func (s *sweep) identify(ctx context.Context, feed events.Feed) error {
 		if !ok {
 			return err
 		}
-		after = lost.Last // what the log does not know is not touched
+		after = lost.Last
 	}
 }
 

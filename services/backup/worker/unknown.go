@@ -7,8 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/services/backup"
 )
 
 // Damage takes note of what the log has lost.
@@ -90,7 +92,8 @@ func (w *Worker) findUnknown(ctx context.Context, feed events.Feed, d Damage) {
 }
 
 // holdsUnknown reports whether a destination holds an archive of one of the projects,
-// with its sidecar, that the log does not know.
+// with its sidecar, that the log does not know. One that no adoption would take, such as
+// with a sidecar that somebody made up, says nothing about the log.
 func (w *Worker) holdsUnknown(ctx context.Context, feed events.Feed, name string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, unknownWait)
 	defer cancel()
@@ -101,8 +104,26 @@ func (w *Worker) holdsUnknown(ctx context.Context, feed events.Feed, name string
 	if err := s.identify(ctx, feed); err != nil {
 		return false, err
 	}
+	var unknown []backup.Object
 	for archive := range s.archives {
 		if o, ok := s.adoptable(archive); ok && s.ids[o.Project+"/"+o.Short].id == "" && w.projects[o.Project].ID != "" {
+			unknown = append(unknown, o)
+		}
+	}
+	if unknown == nil {
+		return false, nil
+	}
+	owners, err := owners(ctx, feed)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range unknown {
+		side, err := readSidecar(ctx, s.store, o)
+		switch {
+		case errors.Is(err, errSidecar), errors.Is(err, destination.ErrNotExist):
+		case err != nil:
+			return false, err
+		case owners[side.ID] == "":
 			return true, nil
 		}
 	}

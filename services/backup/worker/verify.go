@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"filippo.io/age"
 	"go.uber.org/zap"
@@ -37,7 +38,7 @@ func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Caus
 	if backup.Readable(state) != nil {
 		return nil // the gateway says so itself; the state has changed meanwhile
 	}
-	found := w.inspect(ctx, state)
+	found := w.inspect(ctx, c.ID, state)
 	if ctx.Err() != nil {
 		return ctx.Err() // the command comes again
 	}
@@ -55,7 +56,7 @@ func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Caus
 }
 
 // inspect reads an archive and says what it finds.
-func (w *Worker) inspect(ctx context.Context, s backup.State) events.BackupVerified {
+func (w *Worker) inspect(ctx context.Context, id string, s backup.State) events.BackupVerified {
 	store, ok := w.cfg.Destinations[s.Request.Destination]
 	if !ok {
 		return events.BackupVerified{Message: "The destination " + s.Request.Destination + " is not in the configuration of the worker any more"}
@@ -66,8 +67,8 @@ func (w *Worker) inspect(ctx context.Context, s backup.State) events.BackupVerif
 	}
 	defer r.Close() //nolint:errcheck // a reader
 	in := &summed{r: r, h: sha256.New()}
-	note, err := w.readArchive(in, s)
-	if err == nil || errors.Is(err, archive.ErrCorrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
+	note, err := w.readArchive(in, id, s)
+	if err == nil || errors.Is(err, errOther) || errors.Is(err, archive.ErrCorrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
 		// The sum of the whole says more than where a reader has stumbled.
 		if _, derr := io.CopyBuffer(io.Discard, in, make([]byte, 256<<10)); derr != nil {
 			return events.BackupVerified{Message: unread(derr)}
@@ -87,7 +88,7 @@ func (w *Worker) inspect(ctx context.Context, s backup.State) events.BackupVerif
 
 // readArchive reads an archive from front to back, which verifies every sum in it.
 // The note says what could not be looked at.
-func (w *Worker) readArchive(in io.Reader, s backup.State) (note string, err error) {
+func (w *Worker) readArchive(in io.Reader, id string, s backup.State) (note string, err error) {
 	if s.Completed.Encrypted {
 		if len(w.cfg.Identities) == 0 {
 			return "Only the checksum of the whole was compared: the archive is encrypted, and the worker has no key to look inside", nil
@@ -103,10 +104,25 @@ func (w *Worker) readArchive(in io.Reader, s backup.State) (note string, err err
 	for err == nil {
 		_, err = r.Next()
 	}
-	if errors.Is(err, io.EOF) {
-		err = nil
+	if !errors.Is(err, io.EOF) {
+		return "", err
 	}
-	return "", err
+	if m := r.Manifest(); m.ID != id || s.Completed.ManifestSHA256 != "" && m.SHA256 != s.Completed.ManifestSHA256 || !slices.Equal(partsIn(m), s.Completed.Parts) {
+		return "", errOther
+	}
+	return "", nil
+}
+
+// errOther says that the archive is good, but does not hold what the log says: somebody
+// wrote the sidecar that was adopted.
+var errOther = errors.New("the archive is not the one that the event log describes")
+
+// partsIn returns what an archive holds, as an event says it.
+func partsIn(m archive.Manifest) (parts []events.Part) {
+	for _, p := range m.Parts {
+		parts = append(parts, events.Part{Name: p.Name, Bytes: p.Bytes, Entries: p.Entries})
+	}
+	return parts
 }
 
 // unread says for people why an archive could not be read to its end.
@@ -120,6 +136,8 @@ func unread(err error) string {
 		return "The archive is not at its destination any more"
 	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe):
 		return "The archive is damaged: a sum in it is wrong"
+	case errors.Is(err, errOther):
+		return "The archive is whole, but it is not the one that the event log describes: another backup, or another content"
 	case errors.Is(err, archive.ErrVersion):
 		return "A later version of Holdfast has written the archive"
 	}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -57,6 +58,7 @@ type Worker struct {
 	log      events.Log
 	projects map[string]Project
 	reading  chan struct{} // holds one place: archives are verified one after another
+	problems sync.Map      // ids of the projects that are looked at again soon
 }
 
 // New returns a worker that records in log what it does.

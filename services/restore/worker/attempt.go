@@ -31,6 +31,9 @@ type attempt struct {
 	pulse   pulse
 	plan    events.RestorePlan
 
+	encrypted bool   // the backup is; known once the archive is open
+	sum       string // SHA-256 of its object, as the log has it; known then too
+
 	identity  project.Identity  // of the project's database; zero before the check
 	passwords *passwords        // of the services; nil if nothing is done about them
 	replace   map[string][]byte // see [project.Target]
@@ -84,17 +87,20 @@ func (at *attempt) do(ctx context.Context) (err error) {
 	if err := at.swap(ctx); err != nil {
 		return err
 	}
-	if err := at.project.Hooks.run(ctx, after, at.a); err != nil {
+	if err := at.project.Hooks.run(ctx, after, at.a, at.l); err != nil {
 		at.l.Warn("restore.after failed", zap.Error(err))
 		at.warned.add(archive.Warning{Code: "after_failed", Sentence: "The command restore.after failed, so start the project's services by hand: " + err.Error()})
 	}
-	until := time.Now().Add(at.w.cfg.KeepOld).UTC().Truncate(time.Second)
+	until := time.Now().Add(min(at.w.cfg.KeepOld, maxKeep)).UTC().Truncate(time.Second)
 	if err := at.complete(ctx, events.RestoreCompleted{Warnings: at.warned.forEvent(), KeptUntil: &until}); err != nil {
 		return err
 	}
 	at.discard(ctx)
 	return nil
 }
+
+// maxKeep is for ever, as far as an event can say it.
+const maxKeep = 100 * 365 * 24 * time.Hour
 
 // prepare does everything that changes nothing.
 func (at *attempt) prepare(ctx context.Context) error {
@@ -125,6 +131,9 @@ func (at *attempt) prepare(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", name, at.source.explain(err))
 		}
 	}
+	if err := at.wholeSum(); err != nil {
+		return err
+	}
 	if err := at.stage(ctx, restore.Built); err != nil {
 		return err
 	}
@@ -141,7 +150,7 @@ func (at *attempt) prepare(ctx context.Context) error {
 	if err := at.keepLocation(ctx); err != nil {
 		return err
 	}
-	if err := at.project.Hooks.run(ctx, before, at.a); err != nil {
+	if err := at.project.Hooks.run(ctx, before, at.a, at.l); err != nil {
 		return misfit("The command restore.before failed, so nothing was changed: %v", err)
 	}
 	return at.stage(ctx, restore.Ready)
@@ -204,7 +213,7 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 	}
 	if env.Event.(events.RestoreFailed).Final {
 		if at.state.Done(restore.Safe) && e.State == restore.Unchanged {
-			_ = at.project.Hooks.run(ctx, after, at.a) // this attempt or an earlier one may have stopped the services
+			_ = at.project.Hooks.run(ctx, after, at.a, at.l) // this attempt or an earlier one may have stopped the services
 		}
 		if e.State == restore.Unchanged {
 			at.forgetLocation()
@@ -323,7 +332,7 @@ func (at *attempt) turnBack(ctx context.Context, cause error) error {
 			state = restore.Partly
 		}
 	}
-	_ = at.project.Hooks.run(ctx, after, at.a) // what was stopped shall run again; the failure is recorded anyway
+	_ = at.project.Hooks.run(ctx, after, at.a, at.l) // what was stopped shall run again; the failure is recorded anyway
 	return &rolledBackError{cause, state}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -56,6 +55,9 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Parts) == 0 || len(b.Completed.Parts) == 0 { // nothing would come back, and that would be called a success
+		return fault.Errorf(fault.Conflict, "The event log names no parts of this backup, so its entry is damaged and nothing can be restored from it")
+	}
 	found := p.Resolve(ctx)
 	for _, name := range c.Parts {
 		if !slices.ContainsFunc(b.Completed.Parts, func(x events.Part) bool { return x.Name == name }) {
@@ -67,6 +69,11 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	}
 	if b.Completed.Encrypted && len(w.cfg.Identities) == 0 {
 		return fault.Errorf(fault.Invalid, "The backup is encrypted and this server has no key to read it: set encryption.identity_file")
+	}
+	if b.Completed.Encrypted && c.Safety {
+		if err := w.mayEncrypt(ctx, c.Project); err != nil {
+			return err
+		}
 	}
 	s, err := holders(ctx, w.log, c.Project)
 	if err != nil {
@@ -87,6 +94,19 @@ func (w *Worker) fits(ctx context.Context, c *restore.Create) error {
 	return nil
 }
 
+// mayEncrypt returns why the safety backup of a project cannot be encrypted, if it
+// cannot: what replaces an encrypted backup's project must not lie in the open.
+func (w *Worker) mayEncrypt(ctx context.Context, project string) error {
+	env, err := w.log.Last(ctx, events.ProjectAggregate(project))
+	if err != nil && !errors.Is(err, events.ErrNoEvent) {
+		return err
+	}
+	if p, ok := env.Event.(events.ProjectRegistered); !ok || !p.CanEncrypt {
+		return fault.Errorf(fault.Invalid, `The backup is encrypted, so the safety backup of what the restore replaces must be as well, but the project %s has no key to encrypt for: set encryption.recipients, or send "safetyBackup":false`, project)
+	}
+	return nil
+}
+
 // Undo handles a [restore.Undo]: it records the wish, swaps back, and records that.
 // Whoever repeats it after a crash finishes it.
 func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) error {
@@ -94,7 +114,7 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 	var seen restore.State
 	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s restore.State) (events.Event, error) {
 		seen = s
-		return restore.RequestUndo(s, time.Now())
+		return restore.RequestUndo(s)
 	})
 	switch code := fault.CodeOf(err); {
 	case code == fault.NotFound || code == fault.Conflict:
@@ -137,50 +157,12 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	if err := at.locate(ctx); err != nil {
 		return err
 	}
-	if err := at.project.Hooks.run(ctx, before, a); err != nil {
-		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a))
+	if err := at.project.Hooks.run(ctx, before, a, at.l); err != nil {
+		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a, at.l))
 	}
 	var err error
 	for _, p := range slices.Backward(at.parts()) {
 		err = errors.Join(err, at.undoPart(ctx, p, p.Kept(at.target(p.Name(), archive.Part{}, nil))))
 	}
-	return errors.Join(err, at.project.Hooks.run(ctx, after, a))
+	return errors.Join(err, at.project.Hooks.run(ctx, after, a, at.l))
 }
-
-// Drop removes what a completed restore has replaced, when its time has come. It
-// implements [events.Handler] for completed restores.
-func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
-	a, cause := env.Aggregate, w.cause(env)
-	state, err := read(ctx, events.AtLeast(w.log, a, env.Revision), a)
-	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() {
-		return err
-	}
-	if left := time.Until(*state.Completed.KeptUntil); left > 0 {
-		return events.RetryAfter(errKept, min(left+time.Second, time.Hour))
-	}
-	if state.Undoing {
-		return events.RetryAfter(errKept, time.Minute)
-	}
-	p, ok := w.projects[a.Project]
-	if !ok {
-		return events.RetryAfter(errKept, time.Hour)
-	}
-	at := &attempt{w: w, a: a, state: state, project: p, l: w.cfg.Logger}
-	if err := at.locate(ctx); err != nil {
-		return err
-	}
-	for _, part := range at.parts() {
-		if err := part.Kept(at.target(part.Name(), archive.Part{}, nil)).Drop(ctx); err != nil {
-			w.cfg.Logger.Warn("what a restore replaced cannot be removed", logging.Restore(a.ID), zap.Error(err))
-			return events.RetryAfter(err, time.Hour)
-		}
-	}
-	at.forgetLocation()
-	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.Drop(s, time.Now()) })
-	if errors.Is(err, events.ErrNoChange) {
-		return nil
-	}
-	return err
-}
-
-var errKept = errors.New("what was replaced is kept for a while")

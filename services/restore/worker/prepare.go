@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"filippo.io/age"
-
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
@@ -20,62 +18,6 @@ import (
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
-
-// archived is the backup that is restored, as the log has it.
-func archived(ctx context.Context, log events.Log, id, project string) (s backup.State, err error) {
-	for env, err := range log.Read(ctx, events.BackupAggregate(project, id), 0) {
-		if err != nil {
-			return s, err
-		}
-		s = s.Apply(env)
-	}
-	return s, backup.Readable(s)
-}
-
-// open opens the archive and reads its manifest.
-func (at *attempt) open(ctx context.Context) error {
-	req := at.state.Request
-	var b backup.State
-	err := at.patiently(ctx, "the event log", func() (err error) {
-		b, err = archived(ctx, at.w.log, req.Backup, req.BackupProject)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	c := b.Completed
-	src := newSource(c.Size, func(offset, n int64) (data []byte, err error) {
-		err = at.patiently(ctx, "the archive", func() error {
-			data, err = at.w.cfg.Fetch(ctx, c.Pool, backup.ArchiveRead{Destination: b.Request.Destination, Key: c.Key, Offset: offset, Length: n})
-			return err
-		})
-		return data, err
-	})
-	at.source = src
-	at.pulse.source.Store(src)
-	plain, size := io.ReaderAt(src), c.Size
-	if c.Encrypted {
-		if plain, size, err = age.DecryptReaderAt(src, c.Size, at.w.cfg.Identities...); err != nil {
-			if src.failure() != nil {
-				return src.failure()
-			}
-			return &archiveError{fmt.Errorf("none of the identities in encryption.identity_file opens it: %w", err)}
-		}
-	}
-	src.plain = plain
-	m, err := archive.ReadManifest(plain, size)
-	if err != nil {
-		return src.explain(err)
-	}
-	if m.ID != req.Backup {
-		return &archiveError{fmt.Errorf("it is the archive of another backup, %s", m.ID)}
-	}
-	src.manifest = m
-	if err := at.readWarnings(plain, size); err != nil {
-		return src.explain(err)
-	}
-	return at.readDatabase()
-}
 
 // readWarnings says again what the backup warned of.
 func (at *attempt) readWarnings(plain io.ReaderAt, size int64) error {
@@ -163,7 +105,11 @@ func (at *attempt) check(ctx context.Context) error {
 		return nil // Build reads everything
 	}
 	c := events.RestoreCheck{Name: "archive", OK: true}
-	if err := at.source.verify(at.state.Request.Parts); err != nil {
+	err = at.source.verify(at.state.Request.Parts)
+	if err == nil {
+		err = at.wholeSum()
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -218,7 +164,7 @@ func refusal(checks []events.RestoreCheck) error {
 	return &refusedError{strings.Join(said, " ")}
 }
 
-// safety backs up what will be replaced.
+// safety backs up what will be replaced: encrypted if the backup that replaces it is.
 func (at *attempt) safety(ctx context.Context) error {
 	env, err := at.w.log.Last(ctx, events.ProjectAggregate(at.a.Project))
 	if err != nil {
@@ -230,7 +176,7 @@ func (at *attempt) safety(ctx context.Context) error {
 	}
 	c := backup.Create{
 		ID: restore.SafetyID(at.a.ID), Project: at.a.Project, Pool: registered.Pool, Type: backup.Full, Destination: registered.DefaultDestination,
-		Encrypt: registered.EncryptDefault, Origin: backup.OriginSafety, Under: at.a.ID, BodyHash: "safety",
+		Encrypt: registered.EncryptDefault || at.encrypted, Origin: backup.OriginSafety, Under: at.a.ID, BodyHash: "safety",
 	}
 	if parts := at.state.Request.Parts; len(parts) == 1 {
 		c.Type = parts[0]

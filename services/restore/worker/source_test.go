@@ -2,6 +2,8 @@ package worker
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -101,5 +103,38 @@ func TestErrorsOfTheDestinationAreTold(t *testing.T) {
 		if err == nil || !c.want(s.explain(err)) {
 			t.Errorf("got %v", s.explain(err))
 		}
+	}
+}
+
+// TestWhatWasProvedIsWhatIsRead replaces the object after it was looked at.
+func TestWhatWasProvedIsWhatIsRead(t *testing.T) {
+	honest := packed(t)
+	forged := bytes.Clone(honest)
+	for i := range forged {
+		forged[i] ^= byte(i >> 20)
+	}
+	sum := sha256.Sum256(honest)
+	for name, proved := range map[string]bool{"the whole was proved": true, "the manifest vouches": false} {
+		stored := honest
+		s := newSource(int64(len(honest)), func(off, n int64) ([]byte, error) { return stored[off : off+n], nil })
+		s.plain = s
+		if proved {
+			if err := s.prove(hex.EncodeToString(sum[:])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, err := archive.ReadManifest(s, s.size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.manifest, stored = m, forged
+		err = s.explain(s.verify([]string{"storage"}))
+		if proved && !errors.Is(err, errSwapped) || err == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := from(forged)
+	if err := s.prove(hex.EncodeToString(sum[:])); !errors.Is(err, errChanged) {
+		t.Errorf("another object: %v", err)
 	}
 }

@@ -3,7 +3,9 @@ package worker
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,7 +29,7 @@ func openWarnings(name string, goOn bool) (*warnings, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, err
 	}
-	flags := os.O_CREATE | os.O_RDWR
+	flags := os.O_CREATE | os.O_RDWR | os.O_APPEND
 	if !goOn {
 		flags |= os.O_TRUNC
 	}
@@ -36,13 +38,19 @@ func openWarnings(name string, goOn bool) (*warnings, error) {
 		return nil, err
 	}
 	ws := &warnings{f: f}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	for lines := bufio.NewReader(f); ; {
+		line, err := lines.ReadBytes('\n') // a line may be of any length: it names things
 		var w archive.Warning
-		if json.Unmarshal(s.Bytes(), &w) == nil {
+		if json.Unmarshal(line, &w) == nil && len(ws.all) < maxKept {
 			ws.all = append(ws.all, w)
 		}
+		if errors.Is(err, io.EOF) {
+			return ws, nil
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
-	return ws, nil
 }
 
 // add takes a warning. One without a sentence only names a thing that another one

@@ -62,6 +62,7 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
+	kept     kept
 }
 
 // New returns a worker that records in log what it does.

@@ -3,6 +3,9 @@ package worker_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
@@ -27,15 +32,20 @@ import (
 // bench is a worker on a log in memory, with a project of functions and
 // configuration and a backup of it that is fetched from memory.
 type bench struct {
-	t       *testing.T
-	log     *eventstest.Log
-	reads   *eventstest.Faulty // by which the worker reads the log
-	w       *worker.Worker
-	a       events.Aggregate
-	root    string // of the project
-	create  restore.Create
-	archive []byte
-	seen    func(events.Event) // is told what the worker has appended
+	t          *testing.T
+	log        *eventstest.Log
+	reads      *eventstest.Faulty // by which the worker reads the log
+	w          *worker.Worker
+	a          events.Aggregate
+	root       string // of the project
+	create     restore.Create
+	archive    []byte
+	backup     project.Project    // as it was backed up
+	recipients []age.Recipient    // for whom the archive is encrypted, if not empty
+	plainSize  int                // of the archive before encryption
+	size       int                // to which it is filled up, if not 0
+	older      bool               // the backup is of a version that did not keep the sum of the manifest
+	seen       func(events.Event) // is told what the worker has appended
 }
 
 // told is a log that tells what was appended.
@@ -71,8 +81,14 @@ func newBench(t *testing.T, change ...func(*worker.Config)) *bench {
 // newBenchWith lets more be backed up.
 func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.Config)) *bench {
 	t.Helper()
-	root := t.TempDir()
-	b := &bench{t: t, log: &eventstest.Log{}, root: root, a: events.RestoreAggregate("p", restore.NewID())}
+	return newBenchOf(&bench{t: t}, more, change...)
+}
+
+// newBenchOf makes a bench whose settings are chosen.
+func newBenchOf(b *bench, more func(root string), change ...func(*worker.Config)) *bench {
+	t, root := b.t, b.t.TempDir()
+	t.Helper()
+	b.log, b.root, b.a = &eventstest.Log{}, root, events.RestoreAggregate("p", restore.NewID())
 	b.reads = eventstest.NewFaulty(b.log)
 	b.write("functions/main/index.ts", "backed up")
 	b.write("config/.env", "A=backed up")
@@ -82,7 +98,8 @@ func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.C
 		&project.ConfigPart{Root: filepath.Join(root, "config"), Include: []string{".env*"}},
 	}}
 	backupID := backup.NewID()
-	completed := b.pack(backupID, p)
+	b.backup = p
+	completed := b.pack(backupID)
 	for i, e := range []events.Event{
 		events.BackupRequested{Pool: "default", Type: backup.Full, Destination: "local"}, events.BackupStarted{Attempt: 1, Worker: "w"}, completed,
 	} {
@@ -95,7 +112,8 @@ func newBenchWith(t *testing.T, more func(root string), change ...func(*worker.C
 	c := worker.Config{
 		Pool: "default", Name: "w", Projects: []worker.Project{{ID: "p", Resolve: project.Fixed(p)}}, Dir: t.TempDir(), KeepOld: time.Hour, Logger: zap.NewNop(),
 		Fetch: func(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
-			return b.archive[q.Offset : q.Offset+q.Length], nil
+			n := int64(len(b.archive))
+			return b.archive[min(q.Offset, n):min(q.Offset+q.Length, n)], nil
 		},
 		Send: func(context.Context, events.Command, events.Cause) error {
 			return errors.New("no safety backup was asked for")
@@ -120,14 +138,14 @@ func (b *bench) write(name, content string) {
 }
 
 // pack makes the archive of a backup.
-func (b *bench) pack(id string, p project.Project) events.BackupCompleted {
+func (b *bench) pack(id string) events.BackupCompleted {
 	b.t.Helper()
 	var out bytes.Buffer
 	w, err := archive.NewWriter(&out, archive.Header{ID: id, Project: "p", Type: backup.Full, CreatedAt: time.Now()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, part := range p.Parts {
+	for _, part := range b.backup.Parts {
 		if err := w.Begin(part.Name()); err != nil {
 			b.t.Fatal(err)
 		}
@@ -139,12 +157,51 @@ func (b *bench) pack(id string, p project.Project) events.BackupCompleted {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.archive = out.Bytes()
-	done := events.BackupCompleted{Attempt: 1, Pool: "default", Key: "k", Size: int64(out.Len())}
+	b.plainSize = out.Len()
+	b.archive = b.encrypt(b.fill(out.Bytes()))
+	sum := sha256.Sum256(b.archive)
+	done := events.BackupCompleted{
+		Attempt: 1, Pool: "default", Key: "k", Size: int64(len(b.archive)), SHA256: hex.EncodeToString(sum[:]), ManifestSHA256: m.SHA256, Encrypted: len(b.recipients) > 0,
+	}
+	if b.older {
+		done.ManifestSHA256 = ""
+	}
 	for _, x := range m.Parts {
 		done.Parts = append(done.Parts, events.Part{Name: x.Name, Bytes: x.Bytes, Entries: x.Entries})
 	}
 	return done
+}
+
+// fill makes an archive as large as the first one, so that its end is where the log
+// says that it is.
+func (b *bench) fill(plain []byte) []byte {
+	b.t.Helper()
+	const trailer = 34
+	if b.size == 0 {
+		return plain
+	}
+	if len(plain) > b.size {
+		b.t.Fatalf("the forged archive has %d bytes, more than %d", len(plain), b.size)
+	}
+	end := len(plain) - trailer
+	return slices.Concat(plain[:end], make([]byte, b.size-len(plain)), plain[end:])
+}
+
+func (b *bench) encrypt(plain []byte) []byte {
+	b.t.Helper()
+	if len(b.recipients) == 0 {
+		return plain
+	}
+	var out bytes.Buffer
+	to, err := age.Encrypt(&out, b.recipients...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_, err = to.Write(plain)
+	if err := errors.Join(err, to.Close()); err != nil {
+		b.t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // request asks for the restore and returns the event that starts it.
@@ -320,12 +377,14 @@ func TestHooks(t *testing.T) {
 		warning string
 	}{
 		"both":         {worker.Hooks{Before: "echo before >> ran", After: "echo after >> ran"}, "before\nafter\n", "backed up", "", ""},
-		"before fails": {worker.Hooks{Before: "echo before >> ran; echo no such service; exit 3", After: "echo after >> ran"}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: exit status 3: no such service", ""},
-		"before hangs": {worker.Hooks{Before: "echo before >> ran; sleep 60", After: "echo after >> ran", Timeout: 300 * time.Millisecond}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: it took longer than 300ms", ""},
-		"after fails":  {worker.Hooks{Before: "true", After: "echo after >> ran; false"}, "after\n", "backed up", "", "start the project's services by hand"},
+		"before fails": {worker.Hooks{Before: "echo before >> ran; yes x | head -c 9999; echo; echo PASSWORD=hunter2; exit 3", After: "echo after >> ran"}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: exit status 3; what it said is in the log of holdfastd, at restore ", ""},
+		"before hangs": {worker.Hooks{Before: "echo before >> ran; sleep 60", After: "echo after >> ran", Timeout: 300 * time.Millisecond}, "before\nafter\n", "changed", "The command restore.before failed, so nothing was changed: it took longer than 300ms; what it said is in the log of holdfastd, at restore ", ""},
+		"after fails":  {worker.Hooks{Before: "true", After: "echo after >> ran; echo PASSWORD=hunter2; false"}, "after\n", "backed up", "", "start the project's services by hand"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			core, logged := observer.New(zap.InfoLevel)
 			b := newBench(t, func(cfg *worker.Config) {
+				cfg.Logger = zap.New(core)
 				c.hooks.Dir = t.TempDir()
 				if c.hooks.Timeout == 0 {
 					c.hooks.Timeout = time.Minute
@@ -340,7 +399,7 @@ func TestHooks(t *testing.T) {
 				t.Errorf("ran %q, %v", ran, err)
 			}
 			s := b.state()
-			if c.message != "" && (s.Failed == nil || s.Failed.Message != c.message || s.Failed.State != restore.Unchanged) {
+			if c.message != "" && (s.Failed == nil || s.Failed.Message != c.message+b.a.ID || s.Failed.State != restore.Unchanged) {
 				t.Errorf("failed: %+v", s.Failed)
 			}
 			if c.message == "" && (s.Completed == nil || (c.warning != "") != (len(s.Completed.Warnings) > 0)) {
@@ -349,7 +408,29 @@ func TestHooks(t *testing.T) {
 			if c.warning != "" && !strings.Contains(s.Completed.Warnings[0].Sentence, c.warning) {
 				t.Errorf("warnings %+v", s.Completed.Warnings)
 			}
+			b.secret("hunter2")
+			if strings.Contains(c.hooks.Before+c.hooks.After, "hunter2") {
+				entries := logged.FilterField(zap.Bool("command_output_cut", c.message != "")).All()
+				if len(entries) != 1 || !strings.HasSuffix(entries[0].ContextMap()["command_output"].(string), "PASSWORD=hunter2") {
+					t.Errorf("logged %+v", logged.All())
+				}
+			}
 		})
+	}
+}
+
+// secret says that a word stands in no event and in no list of warnings.
+func (b *bench) secret(word string) {
+	b.t.Helper()
+	for _, env := range b.log.All() {
+		raw, err := json.Marshal(env.Event)
+		if err != nil || strings.Contains(string(raw), word) {
+			b.t.Errorf("event %s: %s, %v", env.Event.EventType(), raw, err)
+		}
+	}
+	raw, err := os.ReadFile(b.w.WarningsFile(b.a.ID))
+	if err != nil || strings.Contains(string(raw), word) {
+		b.t.Errorf("the list of warnings: %s, %v", raw, err)
 	}
 }
 
