@@ -25,6 +25,7 @@ var attackRoutes = []struct{ method, path, does string }{
 	{"GET", "/projects/p", "shown what a project has"},
 	{"GET", "/restores/{rp}", "shown a restore"},
 	{"POST", "/restores/{rp}/undo", "turned a project back"},
+	{"POST", "/restores/{rp}/cancel", "stopped a restore"},
 }
 
 // routeAttacks try each route without a key, with a wrong one and with one that may do
@@ -130,6 +131,7 @@ func projectAttacks() []attack {
 		no("wildcard for a project", "a wildcard reached all subjects of the log", "POST", "/backups", `{"projectId":">"}`, 400, "Project not found"),
 		no("restore of another", "a customer saw what was restored elsewhere", "GET", "/restores/{rp}", "", 404, "Restore not found"),
 		no("undoing another's", "a customer turned back the project of another", "POST", "/restores/{rp}/undo", "", 404, "Restore not found"),
+		no("cancelling another's restore", "a customer kept another from having its project back", "POST", "/restores/{rp}/cancel", "", 404, "Restore not found"),
 		{name: "reading key of one project writes", means: "a key could do more in its own project", key: "peeper", method: "DELETE", path: "/backups/{o}", status: 403},
 		{name: "reading key of one project restores", means: "a key could do more in its own project", key: "peeper", method: "POST", path: "/backups/{o}/restore", status: 403},
 		{name: "history of a restore elsewhere", means: "a customer learned into which other projects its backup was restored", do: func(t *testing.T, v *victim) {

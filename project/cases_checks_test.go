@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -89,6 +90,35 @@ func TestPreparedTransactions(t *testing.T) {
 	run(t, conn, "SELECT 1") // nobody was disconnected
 	if got := ask(t, pg, "postgres", "SELECT datallowconn FROM pg_database WHERE datname = '"+name+"'"); got != "t" {
 		t.Errorf("open: %s", got)
+	}
+}
+
+// TestPreparedTransactionsAtUndo refuses an undo before anything is closed, and does it
+// when they have ended.
+func TestPreparedTransactionsAtUndo(t *testing.T) {
+	pg := testenv.NewPostgres(t, 17, "max_prepared_transactions=5")
+	name := databaseOf(t, pg, "CREATE TABLE a (n int)")
+	b, _ := backUp(t, pg, name)
+	var to project.Target
+	if _, err := judged(t, b, pg, pg.URL(name), func(x *project.Target) { to = *x }); err != nil {
+		t.Fatal(err)
+	}
+	kept := (&project.DatabasePart{}).Kept(to)
+	if err := kept.CheckUndo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn := sessionOn(t, pg, name)
+	for _, s := range []string{"BEGIN", "CREATE TABLE public.pending (i int)", "PREPARE TRANSACTION 'left over'"} {
+		run(t, conn, s)
+	}
+	for what, err := range map[string]error{"check": kept.CheckUndo(t.Context()), "undo": kept.Undo(t.Context())} {
+		if e, ok := errors.AsType[*project.Error](err); !ok || !e.Refused || !strings.Contains(e.Sentence, "end them with COMMIT PREPARED or ROLLBACK PREPARED") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	run(t, conn, "ROLLBACK PREPARED 'left over'") // nobody was disconnected
+	if err := errors.Join(kept.CheckUndo(t.Context()), kept.Undo(t.Context()), kept.CheckUndo(t.Context()), kept.Drop(t.Context())); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -86,7 +86,8 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},
-		Alive: func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) },
+		Alive:   func(ctx context.Context, service, pool string) bool { return alive(ctx, b, service, pool) },
+		Waiting: b.Waiting, Find: b.Log().Find,
 		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
 			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
 			return url, err

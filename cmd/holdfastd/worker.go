@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/serve"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Service, error) {
@@ -34,14 +35,15 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 	if err != nil {
 		return serve.Service{}, err
 	}
-	wc.Report = b.Report
-	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) }
+	wc.Report, wc.Waiting = b.Report, b.Waiting
+	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.Service, pool) }
 	w := worker.New(wc, b.Log())
 	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
 	if err != nil {
 		return serve.Service{}, err
 	}
+	r.AckWait = c.Backup.AckWait
 	r.HandleEvents(bus.EventSubscription{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
 	q, err := b.NewQueries("holdfast-archive-" + c.Pool)
 	if err != nil {
@@ -66,11 +68,15 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 	}}, err
 }
 
-// alive reports whether a pool has a worker. Only that nobody listens is a no: who does
-// not answer in time may be busy.
-func alive(ctx context.Context, b *bus.Bus, pool string) bool {
-	var answer backup.Alive
-	return !errors.Is(b.AskSoon(ctx, backup.AliveSubject(pool), backup.Alive{}, &answer), bus.ErrNobody)
+// alive reports whether a pool has a worker of a service. Only that nobody listens is a
+// no: who does not answer in time may be busy.
+func alive(ctx context.Context, b *bus.Bus, service, pool string) bool {
+	subject := backup.AliveSubject(pool)
+	if service == restore.Service {
+		subject = restore.AliveSubject(pool)
+	}
+	var answer backup.Alive // as empty as the other one
+	return !errors.Is(b.AskSoon(ctx, subject, backup.Alive{}, &answer), bus.ErrNobody)
 }
 
 // readArchive reads a range of an archive by a worker of its pool, or, when that has

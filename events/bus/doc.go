@@ -5,7 +5,7 @@
 // # Streams
 //
 //	HOLDFAST_EVENTS    holdfast.evt.<project>.<kind>.<id>.<type>            kept for ever
-//	HOLDFAST_COMMANDS  holdfast.cmd.<service>.<pool>.<project>.<verb>       work queue, 7 days
+//	HOLDFAST_COMMANDS  holdfast.cmd.<service>.<pool>.<project>.<verb>.<id>  work queue, 7 days
 //	HOLDFAST_DLQ       holdfast.dlq.>                                       poisoned commands, 90 days
 //	HOLDFAST_PROGRESS  holdfast.progress.<project>.<kind>.<id>              memory, 1 hour, last per subject
 //

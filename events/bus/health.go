@@ -125,7 +125,7 @@ func (b *Bus) Readable(ctx context.Context) error {
 		return fmt.Errorf("the stream %s is gone from the NATS server: bring its data back from a copy, or restart holdfastd, which begins a new one", streamEvents)
 	}
 	if err == nil {
-		_, err = b.Log().askLeader(ctx, []byte(`{"last_by_subj":"`+eventPrefix+`>"}`))
+		_, err = b.askLeader(ctx, streamEvents, []byte(`{"last_by_subj":"`+eventPrefix+`>"}`))
 	}
 	if err != nil && !errors.Is(err, events.ErrNoEvent) {
 		return &awayError{"the event log cannot be read: " + strings.TrimPrefix(err.Error(), events.ErrUnavailable.Error()+": "), err}
@@ -179,7 +179,7 @@ func (b *Bus) Queued(ctx context.Context) (int64, error) {
 func (b *Bus) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaderTime)
 	defer cancel()
-	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe", nil)
+	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe.probe", nil)
 	if b.stored(err); err != nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -54,7 +55,7 @@ func (b *Bus) provision(ctx context.Context) error {
 			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
 		},
 		{
-			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*", "holdfast.cmd.*.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
 			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
 		},
 		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
@@ -103,20 +104,29 @@ func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error 
 	}
 }
 
-// raise gives a stream that is there the replicas of the configuration, if it has
-// fewer. Otherwise it is left as it is: its limits may have been tuned by the operator.
+// raise gives a stream that is there the subjects that it lacks, and the replicas of the
+// configuration, if it has fewer. Otherwise it is left as it is: its limits may have been
+// tuned by the operator.
 func (b *Bus) raise(ctx context.Context, c jetstream.StreamConfig) error {
 	s, err := b.js.Stream(ctx, c.Name)
 	if err != nil {
 		return err
 	}
 	now := s.CachedInfo().Config
+	changed := false
+	for _, subject := range c.Subjects { // an earlier version has made it
+		if !slices.Contains(now.Subjects, subject) {
+			now.Subjects, changed = append(now.Subjects, subject), true
+		}
+	}
 	switch {
 	case now.Replicas > c.Replicas:
 		b.log.Warn("the stream has more replicas than nats.replicas; it keeps them", zap.String("stream", c.Name), zap.Int("replicas", now.Replicas))
 	case now.Replicas < c.Replicas:
 		b.log.Warn("the stream has fewer replicas than nats.replicas; it gets them now", zap.String("stream", c.Name), zap.Int("replicas", now.Replicas))
-		now.Replicas = c.Replicas
+		now.Replicas, changed = c.Replicas, true
+	}
+	if changed {
 		_, err = b.js.UpdateStream(ctx, now)
 	}
 	return err

@@ -22,6 +22,8 @@ import (
 // Router gives events and commands to their handlers. Add the handlers, then
 // call [Router.Run].
 type Router struct {
+	AckWait time.Duration // how soon after a crash another handler takes a command; set it before the handlers
+
 	b      *Bus
 	router *wm.Router
 	reject Rejecter
@@ -39,7 +41,7 @@ func (b *Bus) NewRouter(reject Rejecter) (*Router, error) {
 		return nil, err
 	}
 	r.AddMiddleware(middleware.CorrelationID, middleware.Recoverer)
-	return &Router{b: b, router: r, reject: reject}, nil
+	return &Router{AckWait: commandAckWait, b: b, router: r, reject: reject}, nil
 }
 
 // Run handles messages until ctx ends and all handlers have returned.
@@ -112,7 +114,7 @@ const (
 	metaAbout      = "holdfast-about"
 	metaActor      = "actor"
 	commandSlots   = 8
-	commandAckWait = 30 * time.Second
+	commandAckWait = 30 * time.Second // default
 	commandDrain   = 5 * time.Second
 	maxDeliveries  = 5 // of a command whose handler has an internal error each time
 )
@@ -136,7 +138,7 @@ func (b *Bus) Commands() (*Commands, error) {
 			if err := to.About.Validate(); err != nil {
 				return "", err
 			}
-			return commandPrefix + strings.Join([]string{to.Service, to.Pool, to.About.Project, to.Verb}, "."), nil
+			return commandPrefix + strings.Join([]string{to.Service, to.Pool, to.About.Project, to.Verb, to.About.ID}, "."), nil
 		},
 	})
 	return &Commands{b, cb}, err
@@ -181,9 +183,9 @@ func HandleCommand[C any](r *Router, service, pool, verb string, h func(ctx cont
 			return NewSubscriber(r.b.js, SubscriberConfig{
 				Stream: streamCommands, Slots: commandSlots, Drain: commandDrain, Logger: r.b.watermill(), State: r.b.consumerState,
 				Consumer: func(topic string) jetstream.ConsumerConfig {
-					return jetstream.ConsumerConfig{
-						Durable: name, FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,
-						AckWait: commandAckWait, MaxAckPending: 1000, MaxDeliver: -1,
+					return jetstream.ConsumerConfig{ // earlier commands have no id in their subject
+						Durable: name, FilterSubjects: []string{topic, topic + ".*"}, AckPolicy: jetstream.AckExplicitPolicy,
+						AckWait: r.AckWait, MaxAckPending: 1000, MaxDeliver: -1,
 					}
 				},
 			}), nil

@@ -85,8 +85,9 @@ func (c Verify) CommandRoute() events.Route {
 type Cancel struct {
 	ID      string          `json:"id"`
 	Project string          `json:"project"`
-	Pool    string          `json:"pool"`            // whose worker decides: the backup's, or another if that has none
-	Known   events.Revision `json:"known,omitempty"` // as in Delete
+	Pool    string          `json:"pool"`             // whose worker decides: the backup's, or another if that has none
+	Known   events.Revision `json:"known,omitempty"`  // as in Delete
+	Queued  bool            `json:"queued,omitempty"` // the command that asks for the backup lies in the queue
 }
 
 // CommandRoute implements [events.Command].

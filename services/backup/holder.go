@@ -12,7 +12,7 @@ type Holding struct {
 // Apply implements [events.State].
 func (h Holding) Apply(env events.Envelope) Holding {
 	switch e := env.Event.(type) {
-	case events.BackupCompleted, events.BackupCancelled, events.BackupDeleted, events.RestoreCompleted:
+	case events.BackupCompleted, events.BackupCancelled, events.BackupDeleted, events.RestoreCompleted, events.RestoreCancelled:
 		h.Ended = true
 	case events.BackupFailed:
 		h.Ended = h.Ended || e.Final

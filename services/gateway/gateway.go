@@ -48,11 +48,18 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
-	Damage   func() *events.DamageError                  // what the log has lost; may be nil
-	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
-	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
-	Health   func() error                                // what keeps the log from being used just now; may be nil
+	Damage   func() *events.DamageError                           // what the log has lost; may be nil
+	Alive    func(ctx context.Context, service, pool string) bool // reports whether a pool has a worker of a service; may be nil
+	Queued   func(ctx context.Context) (int64, error)             // commands that nobody has taken; may be nil
+	Health   func() error                                         // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
+
+	// Waiting decodes the command of a verb about a job into cmd, if nobody has dealt with
+	// it, and returns when it was sent; the zero time means that there is none.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
+	// Find returns the aggregate of a kind with an id, of whatever project, or
+	// [events.ErrNoEvent].
+	Find func(ctx context.Context, kind, id string) (events.Aggregate, error)
 }
 
 // Gateway serves the REST contract.
@@ -66,7 +73,6 @@ type Gateway struct {
 	downloads places
 	keys      atomic.Pointer[map[string]Key] // by hash
 	pools     pools
-	queued    queued
 }
 
 // Limits of what goes on at the same time. API keys share them, see [places].
@@ -161,6 +167,7 @@ func (g *Gateway) routes() {
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
 	api.Post("/restores/:id/undo", write, noBody, g.undo)
+	api.Post("/restores/:id/cancel", write, noBody, g.cancelRestore)
 }
 
 // writable refuses what would write while the log is damaged.

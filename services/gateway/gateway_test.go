@@ -54,6 +54,8 @@ type server struct {
 	restores atomic.Int64
 	dead     sync.Map              // pools without a worker
 	unread   atomic.Pointer[error] // why archives cannot be read
+	undo     events.Event          // what becomes of an undo
+	queue    sync.Map              // commands that nobody has taken, by the id of their job
 	// pool whose worker was asked to cancel
 	cancelledBy atomic.Value
 	// work does what the worker does with a request.
@@ -102,7 +104,7 @@ func startWith(t *testing.T, l limits) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: awake, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read, Alive: func(_ context.Context, pool string) bool {
+	}, Archive: s.read, Waiting: s.waiting, Find: s.find, Alive: func(_ context.Context, _, pool string) bool {
 		_, dead := s.dead.Load(pool)
 		return !dead
 	}})
@@ -159,15 +161,49 @@ func (s *server) send(_ context.Context, c events.Command, _ events.Cause) error
 		return s.work(c)
 	case restore.Create:
 		s.restores.Add(1)
+		s.queue.Store(c.ID, c)
+	case restore.Undo:
+		s.append(c.CommandRoute().About, events.RestoreUndoRequested{})
+		s.append(c.CommandRoute().About, s.undo)
 	case backup.Cancel:
 		s.cancelledBy.Store(c.Pool)
 		s.append(c.CommandRoute().About, events.BackupCancelRequested{})
-		s.append(c.CommandRoute().About, events.BackupCancelled{})
+		if !c.Queued {
+			s.append(c.CommandRoute().About, events.BackupCancelled{})
+		}
+	case restore.Cancel:
+		s.cancelledBy.Store(c.Pool)
+		s.append(c.CommandRoute().About, events.RestoreCancelRequested{})
+		if !c.Queued {
+			s.append(c.CommandRoute().About, events.RestoreCancelled{})
+		}
 	case backup.Delete:
 		s.append(c.CommandRoute().About, events.BackupDeleteRequested{})
 		s.append(c.CommandRoute().About, events.BackupDeleted{})
 	}
 	return nil
+}
+
+// waiting answers as the queue does.
+func (s *server) waiting(_ context.Context, _, _, id string, cmd any) (time.Time, error) {
+	c, ok := s.queue.Load(id)
+	if !ok {
+		return time.Time{}, nil
+	}
+	b, err := json.Marshal(c)
+	return time.Now(), errors.Join(err, json.Unmarshal(b, cmd))
+}
+
+func keptUntil() time.Time { return time.Now().Add(time.Hour) }
+
+// find answers as the log does.
+func (s *server) find(_ context.Context, kind, id string) (events.Aggregate, error) {
+	for _, env := range s.log.All() {
+		if env.Aggregate.Kind == kind && env.Aggregate.ID == id {
+			return env.Aggregate, nil
+		}
+	}
+	return events.Aggregate{}, events.ErrNoEvent
 }
 
 func (s *server) accept(c backup.Create) events.Aggregate {
@@ -493,19 +529,6 @@ func TestHeaders(t *testing.T) {
 	if b, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 431 || !strings.Contains(string(b), `"code":"too_large"`) {
 		t.Errorf("%d %s, %v", res.StatusCode, b, err)
 	}
-}
-
-// TestQueuedBackup is known although no worker has taken its command.
-func TestQueuedBackup(t *testing.T) {
-	s := start(t)
-	var cmd backup.Create
-	s.work = func(c backup.Create) error { cmd = c; return nil }
-	a := s.want(s.call("POST", "/api/v1/backups", `{"projectId":"p"}`, "Prefer", "wait=0"), 202)
-	path := a.Header.Get("Location")
-	s.want(s.call("GET", path, ""), 200, `"status":"pending"`, `"id":"`+cmd.ID)
-	s.want(s.call("GET", path, "", "X-API-Key", narrow), 404)
-	s.append(cmd.CommandRoute().About, events.BackupRejected{Code: "invalid_request", Message: "no"})
-	s.want(s.call("GET", path, ""), 404)
 }
 
 // TestBodyThatIsTooLarge announces one and sends nothing of it: the answer comes at

@@ -9,6 +9,7 @@ const Service = "restore"
 const (
 	VerbCreate = "create"
 	VerbUndo   = "undo"
+	VerbCancel = "cancel"
 )
 
 // Stages of a restore, in their order.
@@ -60,6 +61,26 @@ type Create struct {
 func (c Create) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCreate, About: events.RestoreAggregate(c.Project, c.ID)}
 }
+
+// Cancel asks for the end of a restore that has not begun to swap.
+type Cancel struct {
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`             // whose worker decides: the restore's, or another if that has none
+	Known   events.Revision `json:"known,omitempty"`  // as in Undo
+	Queued  bool            `json:"queued,omitempty"` // the command that asks for the restore lies in the queue
+}
+
+// CommandRoute implements [events.Command].
+func (c Cancel) CommandRoute() events.Route {
+	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCancel, About: events.RestoreAggregate(c.Project, c.ID)}
+}
+
+// Alive asks whether a pool has a worker that restores; there is an answer if it has.
+type Alive struct{}
+
+// AliveSubject returns the subject of Alive queries to a pool.
+func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
 
 // Undo asks for what a restore has replaced.
 type Undo struct {

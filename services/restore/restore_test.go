@@ -64,6 +64,9 @@ func TestDecisions(t *testing.T) {
 	}
 	undo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s) }
 	drop := func(s restore.State) (events.Event, error) { return restore.Drop(s) }
+	cancel := func(s restore.State) (events.Event, error) { return restore.RequestCancel(s, restore.Cancel{}) }
+	ready := func(s restore.State) (events.Event, error) { return restore.Stage(s, 1, restore.Ready) }
+	wanted := events.RestoreCancelRequested{}
 	second := events.RestoreStarted{Attempt: 2}
 	final := events.RestoreFailed{Attempt: 1, Final: true}
 	for _, x := range []struct {
@@ -89,6 +92,19 @@ func TestDecisions(t *testing.T) {
 		{"complete when fenced", complete, state(requested, started, second), events.ErrFenced},
 		{"complete twice", complete, state(requested, started, completed), events.ErrNoChange},
 		{"fail", fail, state(requested, started), "restore.failed.v1"},
+		{"cancel", cancel, state(requested, started), "restore.cancel_requested.v1"},
+		{"cancel twice", cancel, state(requested, started, wanted), events.ErrNoChange},
+		{"cancel nothing", cancel, state(), fault.NotFound},
+		{"cancel what has ended", cancel, state(requested, started, completed), fault.Conflict},
+		{"cancel what swaps", cancel, state(requested, started, stage(restore.Ready)), fault.Conflict},
+		{"start what was cancelled", start, state(requested, wanted), "restore.cancelled.v1"},
+		{"swap what was cancelled", ready, state(requested, started, wanted), restore.ErrCancelled},
+		{"end what was cancelled", restore.EndCancel, state(requested, started, wanted), "restore.cancelled.v1"},
+		{"end it twice", restore.EndCancel, state(requested, started, wanted, events.RestoreCancelled{Attempt: 1}), events.ErrNoChange},
+		{"end what nobody has cancelled", restore.EndCancel, state(requested, started), events.ErrNoChange},
+		{"accept what was cancelled in the queue", accept, state(wanted), fault.Conflict},
+		{"accept it again", accept, state(wanted, events.RestoreRejected{Code: "conflict"}), "restore.requested.v1"},
+		{"undo what was cancelled", undo, state(requested, started, wanted, events.RestoreCancelled{Attempt: 1}), fault.Conflict},
 		{"undo", undo, state(requested, started, completed), "restore.undo_requested.v1"},
 		{"undo nothing", undo, state(), fault.NotFound},
 		{"undo a failure", undo, state(requested, started, final), fault.Conflict},

@@ -19,6 +19,7 @@ type State struct {
 	Failed    *events.RestoreFailed // for good
 	Ended     time.Time             // when it completed or failed for good
 	Rejected  *events.RestoreRejected
+	Cancel    bool // somebody wants it to stop
 	Undoing   bool
 	Undone    bool
 	NotUndone *events.RestoreUndoFailed // the newest attempt to undo failed
@@ -56,7 +57,7 @@ func (s State) Apply(env events.Envelope) State {
 	case events.RestoreRequested:
 		s.Request, s.Created, s.Rejected = e, env.Time, nil
 	case events.RestoreRejected:
-		s.Rejected = &e
+		s.Rejected, s.Cancel = &e, false
 	case events.RestoreStarted:
 		s.Attempt, s.Running = e.Attempt, true
 	case events.RestoreStageCompleted:
@@ -70,6 +71,11 @@ func (s State) Apply(env events.Envelope) State {
 		if e.Final {
 			s.Failed, s.Ended = &e, env.Time
 		}
+	case events.RestoreCancelRequested:
+		s.Cancel = true
+	case events.RestoreCancelled:
+		s.Running, s.Ended = false, env.Time
+		s.Failed = &events.RestoreFailed{Attempt: e.Attempt, Reason: events.ReasonCancelled, Message: "Cancelled", State: Unchanged, Final: true}
 	case events.RestoreUndoRequested:
 		s.Undoing, s.NotUndone = true, nil
 	case events.RestoreUndone:

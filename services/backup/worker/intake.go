@@ -19,6 +19,9 @@ import (
 // Create handles a [backup.Create]. What this worker cannot do it rejects.
 func (w *Worker) Create(ctx context.Context, c *backup.Create, cause events.Cause) error {
 	a := c.CommandRoute().About
+	if err := w.cancelFirst(ctx, c.ID, cause); err != nil {
+		return err
+	}
 	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
 		e, err := backup.Accept(s, *c)
 		if err != nil {
@@ -57,6 +60,15 @@ func (w *Worker) fits(ctx context.Context, c *backup.Create) error {
 	}
 	if _, ok := w.cfg.Destinations[c.Destination]; !ok {
 		return fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", c.Destination, strings.Join(w.destinations(), ", "))
+	}
+	if c.Under != "" {
+		h, err := w.holding(ctx, events.Aggregate{Project: c.Project, Kind: events.KindRestore, ID: c.Under})
+		if err != nil {
+			return err
+		}
+		if h.Ended {
+			return fault.Errorf(fault.Conflict, "The restore that wanted this safety backup has ended")
+		}
 	}
 	if c.Encrypt && len(w.cfg.Recipients) == 0 {
 		return fault.Errorf(fault.Invalid, "Encryption is not configured; set encryption.recipients")

@@ -43,6 +43,10 @@ type Config struct {
 	Room               func() error                                // says why there is no room for another backup; nil: there always is
 	Report             func(events.Aggregate, events.Progress)
 	Logger             *zap.Logger
+
+	// Waiting decodes a command about a backup into cmd, if it waits in the queue, and
+	// returns when it was sent; the zero time means that there is none. It may be nil.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
 }
 
 // Project is a project that the worker can reach.
@@ -87,6 +91,9 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	a, cause := env.Aggregate, events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
 	l := w.cfg.Logger.With(logging.Backup(a.ID), logging.Project(a.Project), logging.Correlation(cause.CorrelationID))
 	log := events.AtLeast(w.log, a, env.Revision)
+	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
+		return err
+	}
 	if req.Under != "" { // the slot is its restore's
 		return w.next(ctx, log, a, cause, l)
 	}
@@ -94,8 +101,11 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	if err != nil {
 		return err
 	}
-	if state.Terminal() { // an old request, or the slot was not given back
-		return w.release(ctx, a, cause, 0)
+	if state.Terminal() { // an old request, or the worker died before all was done
+		if err := w.release(ctx, a, cause, 0); err != nil {
+			return err
+		}
+		return w.tidy(ctx, a, state)
 	}
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
@@ -122,7 +132,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 		return backup.Start(s, w.cfg.Name, rand.Text())
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		return nil // ended before
+		return w.tidy(ctx, a, state)
 	}
 	if err != nil {
 		return err
@@ -130,7 +140,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 	state = state.Apply(env)
 	if state.Failed != nil {
 		l.Error("backup failed", zap.String("reason", string(state.Failed.Reason)), logging.Attempt(state.Attempt))
-		return w.removeAttempts(ctx, a, state, state.Attempt)
+		return w.tidy(ctx, a, state)
 	}
 	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
 	return at.run(ctx)

@@ -42,7 +42,7 @@ func foldBackup(before *catalog.Backup, env events.Envelope) *catalog.Backup {
 			b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, notBefore(env.Time, b.Created), e.Message, string(e.Reason)
 		}
 	case events.BackupCancelled:
-		b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, notBefore(env.Time, b.Created), "Cancelled", "cancelled"
+		b.Status, b.Ended, b.Error, b.Reason = catalog.Failed, notBefore(env.Time, b.Created), "Cancelled", string(events.ReasonCancelled)
 	case events.BackupVerified:
 		b.Verification, b.Unverified = &catalog.Verification{OK: e.OK, At: env.Time, Message: e.Message}, b.Unverified && !e.Whole()
 	case events.BackupHeld:

@@ -39,6 +39,8 @@ func foldRestore(before *catalog.Restore, env events.Envelope) *catalog.Restore 
 		if e.Final {
 			r.Status, r.Ended, r.Error, r.Reason, r.State, r.Checks = catalog.Failed, notBefore(env.Time, r.Created), e.Message, string(e.Reason), e.State, e.Checks
 		}
+	case events.RestoreCancelled:
+		r.Status, r.Ended, r.Error, r.Reason = catalog.Failed, notBefore(env.Time, r.Created), "Cancelled", string(events.ReasonCancelled)
 	case events.RestoreUndone:
 		r.Undone = true
 	}

@@ -25,6 +25,11 @@ const lookEvery = 10 * time.Minute
 // implements [events.Handler] for completed restores.
 func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 	a, cause := env.Aggregate, w.cause(env)
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
 	state, err := read(ctx, events.AtLeast(w.log, a, env.Revision), a)
 	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() && !state.Dropped {
 		return err
@@ -35,8 +40,7 @@ func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 			return events.RetryAfter(errors.Join(errKept, err), min(left+time.Second, lookEvery))
 		}
 	}
-	p, ok := w.projects[a.Project]
-	if !ok {
+	if _, ok := w.projects[a.Project]; !ok {
 		return events.RetryAfter(errKept, time.Hour)
 	}
 	// First the decision, so that nobody asks for an undo while things go away. Until they
@@ -48,7 +52,7 @@ func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
 	if state, err = read(ctx, w.log, a); err != nil || !state.Dropped {
 		return events.RetryAfter(errors.Join(errKept, err), time.Minute) // it is being undone
 	}
-	at := &attempt{w: w, a: a, state: state, project: p, l: w.cfg.Logger}
+	at := w.attempt(a, state, cause)
 	if err := at.locate(ctx); err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ import (
 // Create handles a [restore.Create]. What this worker cannot do it rejects.
 func (w *Worker) Create(ctx context.Context, c *restore.Create, cause events.Cause) error {
 	a := c.CommandRoute().About
+	if err := w.cancelFirst(ctx, c.ID, cause); err != nil {
+		return err
+	}
 	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
 		e, err := restore.Accept(s, *c)
 		if err != nil {
@@ -111,12 +114,19 @@ func (w *Worker) mayEncrypt(ctx context.Context, project string) error {
 // Whoever repeats it after a crash finishes it.
 func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) error {
 	a := c.CommandRoute().About
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var seen restore.State
 	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s restore.State) (events.Event, error) {
 		seen = s
 		return restore.RequestUndo(s)
 	})
 	switch code := fault.CodeOf(err); {
+	case seen.Undone: // who did it may have died before it gave the slot back
+		return w.release(ctx, a, cause, 0)
 	case code == fault.NotFound || code == fault.Conflict:
 		return nil // the gateway says so itself
 	case err != nil && !errors.Is(err, events.ErrNoChange):
@@ -135,12 +145,13 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 		return err
 	}
 	end := events.Event(events.RestoreUndone{})
-	if err := w.undo(ctx, a, state); err != nil {
+	if err := w.undo(ctx, a, state, cause); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		w.cfg.Logger.Error("undo failed", logging.Restore(a.ID), logging.Project(a.Project), zap.Error(err))
-		end = events.RestoreUndoFailed{Message: diagnose(err).Message}
+		why := diagnose(err)
+		end = events.RestoreUndoFailed{Reason: why.Reason, Message: why.Message}
 	}
 	_, err = events.Update(ctx, log, a, cause, func(s restore.State) (events.Event, error) { return restore.EndUndo(s, end) })
 	if err != nil && !errors.Is(err, events.ErrNoChange) {
@@ -149,13 +160,18 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 	return w.release(ctx, a, cause, held)
 }
 
-func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State) error {
-	at := &attempt{w: w, a: a, state: state, project: w.projects[a.Project], l: w.cfg.Logger}
+func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State, cause events.Cause) error {
+	at := w.attempt(a, state, cause)
 	if at.project.ID == "" {
 		return misfit("The project %s is not in the configuration of worker %s any more", a.Project, w.cfg.Name)
 	}
 	if err := at.locate(ctx); err != nil {
 		return err
+	}
+	for _, p := range at.parts() { // one that refuses shall not leave the others undone
+		if err := p.Kept(at.target(p.Name(), archive.Part{}, nil)).CheckUndo(ctx); err != nil {
+			return err
+		}
 	}
 	if err := at.project.Hooks.run(ctx, before, a, at.l); err != nil {
 		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a, at.l))

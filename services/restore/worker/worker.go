@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -42,6 +43,10 @@ type Config struct {
 	// Patience is how long a worker of an archive, its destination or the log may be out
 	// of reach before an attempt fails.
 	Patience time.Duration
+	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker that restores
+	// Waiting decodes a command about a restore into cmd, if it waits in the queue, and
+	// returns when it was sent; the zero time means that there is none. It may be nil.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
 	// Fetch reads a range of an archive that workers of a pool can reach.
 	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	// Send sends a command: for the backup of what is replaced.
@@ -63,11 +68,14 @@ type Worker struct {
 	log      events.Log
 	projects map[string]Project
 	kept     kept
+
+	mu     sync.Mutex
+	claims map[string]chan struct{} // restores that a goroutine works on; closed when it ends
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, claims: map[string]chan struct{}{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
@@ -86,16 +94,28 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 		return nil // another pool's
 	}
 	a, cause := env.Aggregate, w.cause(env)
-	log := events.AtLeast(w.log, a, env.Revision)
-	if req.DryRun {
-		return w.next(ctx, log, a, cause)
+	return w.work(ctx, events.AtLeast(w.log, a, env.Revision), a, cause)
+}
+
+// work does the next attempt of a restore, or what is left to do of one that has ended.
+func (w *Worker) work(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause) error {
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
+		return err
 	}
 	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
 	}
+	if state.Request.DryRun {
+		return w.next(ctx, log, a, cause)
+	}
 	var held events.Revision
-	if !state.Terminal() {
+	if !state.Terminal() || w.abandoned(state, a.ID) {
 		if held, err = w.alone(ctx, a, cause); err != nil {
 			return err
 		}
@@ -118,26 +138,24 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 		return restore.Start(s, w.cfg.Name)
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		return nil // ended before
+		return w.tidy(ctx, a, state, cause)
 	}
 	if err != nil {
 		return err
 	}
 	state = state.Apply(env)
-	l := w.cfg.Logger.With(logging.Restore(a.ID), logging.Project(a.Project), logging.Backup(state.Request.Backup), logging.Correlation(cause.CorrelationID), logging.Attempt(state.Attempt))
-	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l, project: w.projects[a.Project]}
+	at := w.attempt(a, state, cause)
 	if state.Failed != nil {
-		l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
-		if at.project.ID == "" {
-			return nil
-		}
-		if err := at.locate(ctx); err != nil {
-			return err
-		}
-		at.discard(ctx)
-		return nil
+		at.l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
+		return w.tidy(ctx, a, state, cause)
 	}
 	return at.run(ctx)
+}
+
+// attempt returns the newest attempt of a restore in a state that was read.
+func (w *Worker) attempt(a events.Aggregate, s restore.State, cause events.Cause) *attempt {
+	l := w.cfg.Logger.With(logging.Restore(a.ID), logging.Project(a.Project), logging.Backup(s.Request.Backup), logging.Correlation(cause.CorrelationID), logging.Attempt(s.Attempt))
+	return &attempt{w: w, log: events.AtLeast(w.log, a, s.Revision), a: a, state: s, cause: cause, l: l, project: w.projects[a.Project]}
 }
 
 // read returns what the log says of a restore.
