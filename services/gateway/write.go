@@ -177,7 +177,7 @@ func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
 
 // A request that waits bears it for a moment that the log cannot be used.
 const (
-	sickLimit = 3 * time.Second
+	sickLimit = 2 * time.Second
 	sickLook  = 500 * time.Millisecond
 )
 
