@@ -96,10 +96,12 @@ func TestTwoProjectsOfOneDatabase(t *testing.T) {
 	dir := t.TempDir()
 	projects := fmt.Sprintf("{id: p, database: {url: %q, tools: %s}}\n  - {id: twin, database: {url: %q, tools: %s}}",
 		pg.URL("postgres"), pg.Bin, strings.ReplaceAll(pg.URL("postgres"), "127.0.0.1", "localhost"), pg.Bin)
-	contains(t, check(t, projects), "the projects p and twin lead to the same database postgres")
-	contains(t, check(t, projects, "--connect"), "the projects p and twin lead to the same database postgres", "system identifier "+text(t, pg, "postgres", "SELECT system_identifier::text FROM pg_control_system()"), ", PostgreSQL 15.")
+	contains(t, check(t, projects), "project twin: The project p leads to the same database postgres")
+	contains(t, check(t, projects, "--connect"), "project twin: The project p leads to the same database postgres", "system identifier "+text(t, pg, "postgres", "SELECT system_identifier::text FROM pg_control_system()"), ", PostgreSQL 15.")
 	d := start(t, config(dir+"/data", dir+"/backups", projects, ""))
 	d.ready()
+	d.want(d.call("GET", "/projects/twin", ""), 200, `"status":"broken"`, "The project p leads to the same database postgres of the same server")
+	d.want(d.call("POST", "/backups", `{"projectId":"twin"}`), 500, "The project p leads to the same database")
 	a := d.call("POST", "/backups", full)
 	d.want(a, 201)
 	if err := pg.Exec(t.Context(), "postgres", "INSERT INTO t VALUES (2)"); err != nil {

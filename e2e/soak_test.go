@@ -64,6 +64,12 @@ func (d *daemon) backups(n int) {
 	clients.Wait()
 }
 
+// soakMemory is how much more memory a daemon may use after many backups. What grows is
+// the server's cache of the newest block of the events and of the commands, up to 8 MiB
+// each, and the garbage collector lets the heap be 1.8 times as large. Nothing else does:
+// of 25 MiB that were live after 2,400 backups, 16 MiB were these two.
+const soakMemory = 40 << 10 // KiB
+
 // TestSoak compares what a daemon uses before and after many backups.
 func TestSoak(t *testing.T) {
 	dir := t.TempDir()
@@ -72,9 +78,9 @@ func TestSoak(t *testing.T) {
 	d.backups(100)
 	before := d.used()
 	d.backups(*soakBackups)
-	testenv.Eventually(t, time.Minute, func() error {
+	testenv.Eventually(t, 5*time.Minute, func() error { // memory goes back to the system by and by
 		after := d.used()
-		if after.goroutines > before.goroutines+30 || after.descriptors > before.descriptors+20 || after.anon > before.anon+64<<10 {
+		if after.goroutines > before.goroutines+30 || after.descriptors > before.descriptors+20 || after.anon > before.anon+soakMemory {
 			return fmt.Errorf("before %+v, after %d backups %+v", before, *soakBackups, after)
 		}
 		return nil

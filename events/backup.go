@@ -105,7 +105,8 @@ type BackupFailed struct {
 // EventType implements [Event].
 func (BackupFailed) EventType() string { return "backup.failed.v1" }
 
-// BackupCancelRequested says that someone wants the backup to stop.
+// BackupCancelRequested says that someone wants the backup to stop. It may come before
+// [BackupRequested], whose command then lies in a queue.
 type BackupCancelRequested struct{}
 
 // EventType implements [Event].
@@ -194,6 +195,7 @@ const (
 	ReasonConfig      Reason = "config"      // the worker's configuration does not fit the request
 	ReasonRefused     Reason = "refused"     // a safety check stood in the way of a restore
 	ReasonArchive     Reason = "archive"     // the archive is damaged, gone or cannot be decrypted
+	ReasonCancelled   Reason = "cancelled"   // somebody asked for the end
 	ReasonCrashed     Reason = "crashed"     // every attempt died without saying why
 	ReasonInternal    Reason = "internal"    // a fault of Holdfast
 )

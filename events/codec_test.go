@@ -52,9 +52,11 @@ var (
 			Attempt: 2, Reason: events.ReasonRefused, Message: "3 sessions are connected.", State: "unchanged", Final: true, Retryable: true,
 			Checks: []events.RestoreCheck{{Name: "sessions", Forced: true, Sentence: "3 sessions are connected."}},
 		},
+		events.RestoreCancelRequested{},
+		events.RestoreCancelled{Attempt: 1},
 		events.RestoreUndoRequested{},
 		events.RestoreUndone{},
-		events.RestoreUndoFailed{Message: "Sessions connect all the time."},
+		events.RestoreUndoFailed{Reason: events.ReasonSource, Message: "Sessions connect all the time."},
 		events.RestoreOldDropped{},
 		events.ProjectRegistered{
 			Name: "My Project", Pool: "default", Parts: []string{"database", "storage"}, Destinations: []string{"local"},

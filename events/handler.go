@@ -42,7 +42,7 @@ func RetryDelay(err error) (time.Duration, bool) {
 }
 
 // Command asks for something. Its route becomes its subject:
-// holdfast.cmd.<service>.<pool>.<project>.<verb>.
+// holdfast.cmd.<service>.<pool>.<project>.<verb>.<id>.
 type Command interface {
 	CommandRoute() Route
 }

@@ -126,6 +126,22 @@ type RestoreFailed struct {
 // EventType implements [Event].
 func (RestoreFailed) EventType() string { return "restore.failed.v1" }
 
+// RestoreCancelRequested says that someone wants the restore to stop. It may come before
+// [RestoreRequested], whose command then lies in a queue.
+type RestoreCancelRequested struct{}
+
+// EventType implements [Event].
+func (RestoreCancelRequested) EventType() string { return "restore.cancel_requested.v1" }
+
+// RestoreCancelled says that the restore stopped because it was asked to. The project is
+// unchanged.
+type RestoreCancelled struct {
+	Attempt int `json:"attempt"` // 0 if it had not started
+}
+
+// EventType implements [Event].
+func (RestoreCancelled) EventType() string { return "restore.cancelled.v1" }
+
 // RestoreUndoRequested says that what was replaced shall come back.
 type RestoreUndoRequested struct{}
 
@@ -140,6 +156,7 @@ func (RestoreUndone) EventType() string { return "restore.undone.v1" }
 
 // RestoreUndoFailed says that what was replaced could not be brought back.
 type RestoreUndoFailed struct {
+	Reason  Reason `json:"reason,omitempty"`
 	Message string `json:"message"` // a sentence for people
 }
 

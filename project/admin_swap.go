@@ -39,7 +39,7 @@ func (a *admin) swap(ctx context.Context, s swap) error {
 			return wrapSQL(err)
 		}
 		if time.Since(begin) > swapTimeout {
-			return fail(err, "The databases could not be swapped within %s, because they are in use all the time (%s); stop the project's services first, see restore.before.", swapTimeout, serverSaid(err))
+			return refuse(err, "The databases could not be swapped within %s, because they are in use all the time (%s); stop the project's services first, see restore.before.", swapTimeout, serverSaid(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -79,7 +79,7 @@ func (a *admin) refusePrepared(ctx context.Context, s swap) error {
 			return err
 		}
 		if len(found) > 0 {
-			return fail(nil, "%s", preparedSentence(r.from, found))
+			return refuse(nil, "%s", preparedSentence(r.from, found))
 		}
 	}
 	return nil

@@ -15,6 +15,43 @@ type keptDatabases struct {
 // undone begins the names of databases that were restored and taken back.
 const undone = "holdfast_undone_"
 
+// swap returns which databases change their names in an undo.
+func (k *keptDatabases) swap(ctx context.Context, a *admin) (s swap, err error) {
+	for i, live := range []string{a.name, internalDatabase} {
+		kept, err := a.exists(ctx, k.t.keptName(live))
+		if err != nil {
+			return s, err
+		}
+		if !kept || i > 0 && live == a.name {
+			continue
+		}
+		there, err := a.exists(ctx, live)
+		if err != nil {
+			return s, err
+		}
+		if there {
+			away := undone + k.t.ID + []string{"", "_internal"}[i]
+			s.renames, s.closed = append(s.renames, rename{live, away}), append(s.closed, away)
+		}
+		s.renames, s.open = append(s.renames, rename{k.t.keptName(live), live}), append(s.open, live)
+	}
+	return s, nil
+}
+
+// CheckUndo implements [Kept].
+func (k *keptDatabases) CheckUndo(ctx context.Context) error {
+	a, err := openAdmin(ctx, k.t.Server)
+	if err != nil {
+		return err
+	}
+	defer a.close() //nolint:errcheck // nothing is pending
+	s, err := k.swap(ctx, a)
+	if err != nil {
+		return err
+	}
+	return a.refusePrepared(ctx, s)
+}
+
 // Undo implements [Kept].
 func (k *keptDatabases) Undo(ctx context.Context) error {
 	a, err := openAdmin(ctx, k.t.Server)
@@ -22,24 +59,9 @@ func (k *keptDatabases) Undo(ctx context.Context) error {
 		return err
 	}
 	defer a.close() //nolint:errcheck // nothing is pending
-	var s swap
-	for i, live := range []string{a.name, internalDatabase} {
-		kept, err := a.exists(ctx, k.t.keptName(live))
-		if err != nil {
-			return err
-		}
-		if !kept || i > 0 && live == a.name {
-			continue
-		}
-		there, err := a.exists(ctx, live)
-		if err != nil {
-			return err
-		}
-		if there {
-			away := undone + k.t.ID + []string{"", "_internal"}[i]
-			s.renames, s.closed = append(s.renames, rename{live, away}), append(s.closed, away)
-		}
-		s.renames, s.open = append(s.renames, rename{k.t.keptName(live), live}), append(s.open, live)
+	s, err := k.swap(ctx, a)
+	if err != nil {
+		return err
 	}
 	if len(s.renames) > 0 {
 		if err := a.swap(ctx, s); err != nil {

@@ -83,6 +83,7 @@ type Error struct {
 	Sentence string // for people
 	Err      error  // the details, for the log
 	Retry    bool   // the same may work in a while: a connection broke
+	Refused  bool   // nothing was changed, because of something that the operator can end
 }
 
 // Error implements error.
@@ -98,6 +99,11 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func fail(err error, format string, args ...any) error {
 	return &Error{Sentence: fmt.Sprintf(format, args...), Err: err}
+}
+
+// refuse is fail for what the operator has to end first.
+func refuse(err error, format string, args ...any) error {
+	return &Error{Sentence: fmt.Sprintf(format, args...), Err: err, Refused: true}
 }
 
 // lost is fail for connections that broke.

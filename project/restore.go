@@ -57,6 +57,9 @@ type Restoration interface {
 
 // Kept is what a restore has replaced.
 type Kept interface {
+	// CheckUndo returns why Undo would be refused. It changes nothing.
+	CheckUndo(ctx context.Context) error
+
 	// Undo puts it back, and keeps what was restored in its stead. What is back
 	// already is left alone.
 	Undo(ctx context.Context) error

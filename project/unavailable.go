@@ -81,6 +81,9 @@ func (u unavailable) Swap(context.Context) error { return u.p.err() }
 // Discard implements [Restoration]. Nothing was built.
 func (unavailable) Discard(context.Context) error { return nil }
 
+// CheckUndo implements [Kept].
+func (u unavailable) CheckUndo(context.Context) error { return u.p.err() }
+
 // Undo implements [Kept].
 func (u unavailable) Undo(context.Context) error { return u.p.err() }
 

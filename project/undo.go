@@ -9,6 +9,9 @@ import (
 	"slices"
 )
 
+// CheckUndo implements [Kept].
+func (f *folder) CheckUndo(context.Context) error { return nil }
+
 // Undo implements [Kept].
 func (f *folder) Undo(context.Context) error {
 	s, err := f.begin()

@@ -23,7 +23,7 @@ func attach(ctx context.Context, c config.Config) (b *bus.Bus, detach func(), er
 	if c.NATS.URL == "" && answers(ctx, socketPath(c)) {
 		wait, cancel := context.WithTimeout(ctx, connectWait)
 		defer cancel()
-		b, err = bus.Connect(wait, nil, bus.Config{Socket: socketPath(c), User: c.NATS.User, Password: c.NATS.Password, Name: "holdfastd command"})
+		b, err = bus.Connect(wait, nil, bus.Config{Socket: socketPath(c), User: c.NATS.User, Password: string(c.NATS.Password), Name: "holdfastd command"})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
@@ -16,27 +14,21 @@ import (
 // checkProjects prints what was found of each project, and returns what is wrong.
 func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool) error {
 	var errs []error
-	databases := map[project.Identity][]string{}
-	for _, p := range c.Projects {
-		found := resolverOf(p, c.Backup.LockTimeout)(ctx)
+	one := newClaims(c, try)
+	for _, p := range one.projects {
+		found := p.resolve(ctx)
 		r := report{out: out, found: found}
-		r.line("Project %s", p.ID)
+		r.line("Project %s", p.id)
 		problems := found.Problems()
-		id, err := r.server(ctx, try)
-		switch {
-		case err != nil && !strings.Contains(strings.Join(problems, " "), err.Error()):
+		if err := r.server(ctx, try); err != nil && !strings.Contains(strings.Join(problems, " "), err.Error()) {
 			problems = append(problems, err.Error())
-		case err == nil && found.Server != nil:
-			databases[id] = append(databases[id], p.ID)
+		}
+		if taken := one.taken(ctx, p.id, found); taken != "" {
+			problems = append(problems, taken)
 		}
 		problems = append(problems, r.parts(ctx)...)
 		for _, problem := range problems {
-			errs = append(errs, fmt.Errorf("project %s: %s", p.ID, problem))
-		}
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(databases), func(a, b project.Identity) int { return strings.Compare(a.Database+a.System, b.Database+b.System) }) {
-		if ids := databases[id]; len(ids) > 1 {
-			errs = append(errs, fmt.Errorf("the projects %s and %s lead to the same database %s of the same server; a restore of one would replace the other", ids[0], ids[1], id.Database))
+			errs = append(errs, fmt.Errorf("project %s: %s", p.id, problem))
 		}
 	}
 	return errors.Join(errs...)
@@ -57,19 +49,19 @@ func (r report) from(part string) string {
 	return ""
 }
 
-// server prints where the database is. The identity is of the server itself if a
-// connection is tried, else of the address.
-func (r report) server(ctx context.Context, try bool) (project.Identity, error) {
+// server prints where the database is, and which server that is if a connection is tried.
+func (r report) server(ctx context.Context, try bool) error {
 	if r.found.Server == nil {
-		return project.Identity{}, nil
+		return nil
 	}
 	at, err := r.found.Server.Address(ctx)
 	if err != nil {
 		r.line("  server     cannot be found")
-		return project.Identity{}, err
+		return err
 	}
-	id, more := project.Identity{System: at.Host, Database: at.Database}, ""
+	more := ""
 	if try {
+		var id project.Identity
 		var version string
 		if id, version, err = r.found.Server.Identify(ctx); err == nil {
 			more = fmt.Sprintf(", PostgreSQL %s, system identifier %s", version, id.System)
@@ -79,7 +71,7 @@ func (r report) server(ctx context.Context, try bool) (project.Identity, error) 
 	if try && err == nil {
 		err = r.session(ctx)
 	}
-	return id, err
+	return err
 }
 
 // session begins a backup's session, and looks for storage objects without files.

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/events/bus"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/services/backup"
 )
@@ -31,7 +31,11 @@ func configCommand(o *options) *cobra.Command {
 			if err := checkParts(cmd.Context(), cmd.OutOrStdout(), c, connect); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
+			text := "The configuration is good. It was read from " + c.File + "."
+			if c.File == "" {
+				text = "No configuration file was read: neither --config nor " + config.Variable + " names one. The defaults are good, and hold no project."
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 			return err
 		},
 	}
@@ -44,19 +48,36 @@ func configCommand(o *options) *cobra.Command {
 // connections. It writes what it finds to out.
 func checkParts(ctx context.Context, out io.Writer, c config.Config, try bool) error {
 	errs := []error{checkProjects(ctx, out, c, try)}
+	for _, k := range c.Keys {
+		if at, err := k.ExpiresAt(); err == nil && expired(at) {
+			_, err := fmt.Fprintf(out, "The key %s has expired and is refused.\n", k.Name)
+			errs = append(errs, err)
+		}
+	}
+	if c.HTTP.TLS.Cert != "" {
+		errs = append(errs, new(certificate).load(c))
+	}
 	_, err := identities(c)
 	errs = append(errs, err)
 	if try {
 		errs = append(errs, tryDestinations(ctx, out, c))
 		if c.NATS.URL != "" {
-			_, b, err := connect(ctx, c, zap.NewNop(), connectWait)
-			if err == nil {
-				b.Close()
-			}
-			errs = append(errs, err)
+			errs = append(errs, inspect(ctx, out, c))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// inspect looks at the NATS server without changing anything there.
+func inspect(ctx context.Context, out io.Writer, c config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	notes, err := bus.Inspect(ctx, busConfig(c))
+	for _, note := range notes {
+		_, werr := fmt.Fprintln(out, note)
+		err = errors.Join(err, werr)
+	}
+	return err
 }
 
 // tryTimeout is how long a destination may take for a trial.
@@ -72,7 +93,7 @@ func tryDestinations(ctx context.Context, out io.Writer, c config.Config) error 
 	errs := []error{}
 	for _, name := range slices.Sorted(maps.Keys(stores)) {
 		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-		err := destination.Try(ctx, stores[name])
+		err := destination.Probe(ctx, stores[name])
 		cancel()
 		if lock, ok := errors.AsType[*destination.Error](err); ok && errors.Is(err, destination.ErrLocked) {
 			_, err = fmt.Fprintf(out, "Destination %s works, and keeps what it has, the small object of this trial as well: %s.\n", name, lock.Advice)

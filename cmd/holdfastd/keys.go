@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/services/gateway"
 )
@@ -19,31 +21,34 @@ const adminKeyFile = "admin-key.sha256"
 
 // apiKeys returns the keys of the configuration, or the admin key, which is made
 // and printed at the first start.
-func apiKeys(c config.Config, stderr io.Writer) ([]gateway.Key, error) {
+func apiKeys(c config.Config, log *zap.Logger, stderr io.Writer) ([]gateway.Key, error) {
 	if len(c.Keys) == 0 {
 		hash, err := adminKey(c, stderr)
 		return []gateway.Key{{Name: "admin", Hash: hash, Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}}}, err
 	}
 	var keys []gateway.Key
 	for _, k := range c.Keys {
-		key := gateway.Key{Name: k.Name, Hash: k.Hash, Projects: k.Projects, Permissions: map[string]gateway.Level{}}
-		if len(key.Projects) == 0 {
+		expires, err := k.ExpiresAt()
+		if err != nil {
+			return nil, err
+		}
+		key := gateway.Key{Name: k.Name, Hash: k.Hash, Projects: k.Projects, Permissions: map[string]gateway.Level{}, Expires: expires}
+		if key.Projects == nil { // an empty list is no project
 			key.Projects = []string{"*"}
 		}
 		for resource, level := range k.Permissions {
 			key.Permissions[resource], _ = gateway.ParseLevel(level) // validated with the file
 		}
-		if k.Expires != "" {
-			at, err := time.Parse(time.RFC3339, k.Expires)
-			if err != nil {
-				return nil, err
-			}
-			key.Expires = at
+		if expired(expires) {
+			log.Warn("an API key has expired and is refused", zap.String("key", k.Name), zap.Time("expired", expires))
 		}
 		keys = append(keys, key)
 	}
 	return keys, nil
 }
+
+// expired reports whether a key with this end may do nothing any more.
+func expired(end time.Time) bool { return !end.IsZero() && time.Now().After(end) }
 
 func adminKey(c config.Config, stderr io.Writer) (hash string, err error) {
 	path := filepath.Join(c.DataDir, adminKeyFile)

@@ -4,17 +4,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-dev/holdfast/destination/drivers"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/services/gateway"
 )
 
@@ -48,11 +52,27 @@ type options struct {
 }
 
 func (o *options) load() (config.Config, error) {
-	c, err := config.Load(o.config, func(name string) (any, bool) { return drivers.New(name) })
-	if err != nil {
-		return c, err
+	return config.Load(o.config, config.Checks{
+		Destination: func(name string) (any, bool) { return drivers.New(name) }, Recipient: checkRecipient, Pattern: checkPattern,
+	})
+}
+
+// checkRecipient says what is wrong with a recipient, without showing it.
+func checkRecipient(text string) error {
+	if strings.HasPrefix(strings.ToUpper(text), "AGE-SECRET-KEY-") {
+		return errors.New("is an identity, which decrypts: keep it secret, and write the recipient here that `age-keygen -y` prints of it")
 	}
-	return c, checkPatterns(c)
+	if _, err := age.ParseX25519Recipient(text); err != nil {
+		return errors.New("is not an age recipient (age1…), or has been mistyped")
+	}
+	return nil
+}
+
+func checkPattern(pattern string) error {
+	if project.CheckPattern(pattern) != nil {
+		return errors.New("is not relative to the root, or its brackets do not close")
+	}
+	return nil
 }
 
 func root() *cobra.Command {
@@ -70,7 +90,10 @@ func root() *cobra.Command {
 				return err
 			}
 			releaseProgram()
-			return run(cmd.Context(), c, log, cmd.ErrOrStderr())
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			return run(cmd.Context(), c, o.load, hangups, log, cmd.ErrOrStderr())
 		},
 	}
 	cmd.PersistentFlags().StringVar(&o.config, "config", "", "configuration file (default: what "+config.Variable+" names, else none)")

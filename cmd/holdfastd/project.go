@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -15,11 +16,37 @@ import (
 // resolverOf returns what finds the parts of a project. What the configuration names
 // takes the place of what is found in the folder of `supabase:`.
 func resolverOf(p config.Project, lockTimeout time.Duration) project.Resolver {
+	find := findOf(p, lockTimeout)
+	return func(ctx context.Context) project.Project {
+		found := find(ctx)
+		if problem := checkTools(p.Database.Tools); problem != "" && found.Server != nil {
+			found.Faults = append(slices.Clip(found.Faults), problem)
+		}
+		return found
+	}
+}
+
+// checkTools says that a folder of the configuration does not hold PostgreSQL's client
+// tools, or nothing.
+func checkTools(dir string) string {
+	for _, tool := range []string{"pg_dump", "pg_restore"} {
+		if dir == "" {
+			break // they are looked for in the usual places
+		}
+		fi, err := os.Stat(filepath.Join(dir, tool))
+		if err != nil || fi.IsDir() || fi.Mode()&0o111 == 0 {
+			return fmt.Sprintf("database.tools must be the folder of PostgreSQL's client tools, but there is no %s in %s that can be run.", tool, dir)
+		}
+	}
+	return ""
+}
+
+func findOf(p config.Project, lockTimeout time.Duration) project.Resolver {
 	if p.Supabase == "" {
 		return project.Fixed(namedProject(p, lockTimeout))
 	}
 	o := supabase.Options{
-		DatabaseURL: p.Database.URL, Tools: p.Database.Tools, LockTimeout: lockTimeout, EnvFile: p.EnvFile, Config: configPart(p.Config),
+		DatabaseURL: string(p.Database.URL), Tools: p.Database.Tools, LockTimeout: lockTimeout, EnvFile: p.EnvFile, Config: configPart(p.Config),
 		Storage:   supabase.Storage{None: p.Storage.None, Path: p.Storage.Path, Tenant: p.Storage.Tenant},
 		Functions: supabase.Functions{None: p.Functions.None, Path: p.Functions.Path},
 	}
@@ -38,7 +65,7 @@ func namedProject(p config.Project, lockTimeout time.Duration) project.Project {
 	if p.Database.URL != "" {
 		db := &project.DatabasePart{LockTimeout: lockTimeout}
 		setRootKey(db, p.Database.RootKey)
-		out.Server = &project.Server{URL: func(context.Context) (string, error) { return p.Database.URL, nil }, Tools: p.Database.Tools}
+		out.Server = &project.Server{URL: func(context.Context) (string, error) { return string(p.Database.URL), nil }, Tools: p.Database.Tools}
 		out.Parts, out.Origins[project.Database] = append(out.Parts, db), "database.url"
 	}
 	if p.Storage.Path != "" {
@@ -67,16 +94,4 @@ func setRootKey(db *project.DatabasePart, path string) {
 
 func configPart(c config.ConfigFiles) project.ConfigPart {
 	return project.ConfigPart{Root: c.Root, Include: c.Include, Exclude: c.Exclude, MaxFile: int64(c.MaxFile)}
-}
-
-// checkPatterns returns what is wrong with the patterns of the configuration.
-func checkPatterns(c config.Config) (err error) {
-	for _, p := range c.Projects {
-		for _, pattern := range append(slices.Clip(p.Config.Include), p.Config.Exclude...) {
-			if bad := project.CheckPattern(pattern); bad != nil {
-				err = errors.Join(err, fmt.Errorf("project %s: config: %w", p.ID, bad))
-			}
-		}
-	}
-	return err
 }

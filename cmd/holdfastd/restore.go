@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -20,7 +19,8 @@ import (
 	"github.com/holdfast-dev/holdfast/services/restore/worker"
 )
 
-func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+func (d *daemon) restoreService(_ context.Context, log *zap.Logger) (serve.Service, error) {
+	c, b := d.c, d.b
 	commands, err := b.Commands()
 	if err != nil {
 		return serve.Service{}, err
@@ -30,8 +30,9 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		return serve.Service{}, err
 	}
 	wc := worker.Config{
-		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, MinFree: int64(c.MinFree), StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Logger: log,
+		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, MinFree: int64(c.MinFree), StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Waiting: b.Waiting, Logger: log,
 		KeepPasswords: c.Restore.RolePasswords == config.ServerPasswords,
+		Alive:         func(ctx context.Context, pool string) bool { return alive(ctx, b, restore.Service, pool) },
 		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},
@@ -43,17 +44,32 @@ func restoreService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Log
 		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Resolve: resolverOf(p, c.Backup.LockTimeout), Hooks: hooksOf(p)})
 	}
 	w := worker.New(wc, b.Log())
+	q, err := b.NewQueries("holdfast-restore-" + c.Pool)
+	if err != nil {
+		return serve.Service{}, err
+	}
 	r, err := b.NewRouter(w.Reject)
 	if err != nil {
 		return serve.Service{}, err
 	}
-	r.HandleEvents(bus.EventSubscription{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
+	r.AckWait = c.Backup.AckWait
+	r.EnqueueJobs(bus.JobSource{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Pool: c.Pool, Queue: restore.Queue, Route: w.Queue})
+	r.HandleJobs(bus.JobQueue{Name: restore.Queue, Pool: c.Pool, Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
 	r.HandleEvents(bus.EventSubscription{Name: "restore-drop-" + c.Pool, Kind: events.KindRestore, Event: "completed", Slots: 1, AckWait: c.Backup.AckWait}, events.HandlerFunc(w.Drop))
 	err = errors.Join(
+		bus.Answer(q, restore.AliveSubject(c.Pool), lives),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCreate, w.Create),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbUndo, w.Undo),
+		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCancel, w.Cancel),
 	)
-	return serve.Service{Name: config.Restorer, Run: r.Run}, err
+	return serve.Service{Name: config.Restorer, Run: func(ctx context.Context) error {
+		err := serve.All(ctx, grace, serve.Service{Name: "router", Run: r.Run}, serve.Service{Name: "resume", Run: func(ctx context.Context) error {
+			w.Resume(ctx)
+			<-ctx.Done()
+			return nil
+		}})
+		return errors.Join(err, q.Close())
+	}}, err
 }
 
 // hooksOf returns the commands around a restore. They run in the project's folder.

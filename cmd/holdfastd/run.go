@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,10 +19,8 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/dirlock"
 	"github.com/holdfast-dev/holdfast/internal/logging"
 	"github.com/holdfast-dev/holdfast/internal/serve"
-	"github.com/holdfast-dev/holdfast/services/backup"
-	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/catalog/projection"
-	"github.com/holdfast-dev/holdfast/services/gateway"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
 // grace is how long the services may take to stop.
@@ -32,8 +30,52 @@ const grace = 30 * time.Second
 // leader.
 const connectWait = 15 * time.Second
 
-// run runs the services of c until ctx ends.
-func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer) error {
+// daemon is what the services of one process share.
+type daemon struct {
+	c       config.Config
+	log     *zap.Logger
+	stderr  io.Writer
+	monitor *monitor.Monitor
+	reload  *reloader
+	b       *bus.Bus
+}
+
+// run runs the services of c until ctx ends. Each value of hangups reloads what can be
+// reloaded.
+func run(ctx context.Context, c config.Config, load func() (config.Config, error), hangups <-chan os.Signal, log *zap.Logger, stderr io.Writer) error {
+	d := &daemon{c: c, log: log, stderr: stderr, monitor: monitor.New(), reload: &reloader{load: load, log: log, now: c}}
+	if err := d.checkPort(ctx); err != nil {
+		return err
+	}
+	services := []serve.Service{{Run: d.run}, {Name: "reload", Run: func(ctx context.Context) error { return d.reload.run(ctx, hangups) }}}
+	if c.HTTP.MetricsListen != "" {
+		s, err := monitor.Listen(ctx, c.HTTP.MetricsListen, d.monitor)
+		if err != nil {
+			return fmt.Errorf("http.metrics_listen: %w", err)
+		}
+		log.Info("serving metrics", zap.String("address", s.Addr().String()))
+		services = append(services, serve.Service{Name: "http.metrics_listen", Run: s.Run})
+	}
+	return serve.All(ctx, 2*grace, services...)
+}
+
+// checkPort says at once that the port of the gateway cannot be opened. It is opened
+// for good when the log is in reach: until then nobody could be answered.
+func (d *daemon) checkPort(ctx context.Context) error {
+	if !d.c.Has(config.Gateway) {
+		return nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", d.c.HTTP.Listen)
+	if err != nil {
+		return fmt.Errorf("http.listen: %w", err)
+	}
+	return l.Close()
+}
+
+// run runs the services until ctx ends.
+func (d *daemon) run(ctx context.Context) error {
+	c, log := d.c, d.log
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
@@ -45,6 +87,7 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 		return err
 	}
 	defer unlock()
+	d.monitor.Waiting("Waiting for the NATS server")
 	srv, b, err := connect(ctx, c, log, 0)
 	if err != nil {
 		return err
@@ -55,6 +98,9 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 			srv.Stop()
 		}
 	}()
+	d.b = b
+	d.monitorLog()
+	d.monitor.Waiting("Waiting for the event log")
 	if err := await(ctx, log, func() error { return examine(ctx, c, b) }); err != nil {
 		return err
 	}
@@ -65,17 +111,18 @@ func run(ctx context.Context, c config.Config, log *zap.Logger, stderr io.Writer
 	}
 	for _, s := range []struct {
 		name  string
-		start func(context.Context, config.Config, *bus.Bus, *zap.Logger, io.Writer) (serve.Service, error)
-	}{{config.Catalog, catalogService}, {config.Worker, workerService}, {config.Restorer, restoreService}, {config.Gateway, gatewayService}} {
+		start func(context.Context, *zap.Logger) (serve.Service, error)
+	}{{config.Catalog, d.catalogService}, {config.Worker, d.workerService}, {config.Restorer, d.restoreService}, {config.Gateway, d.gatewayService}} {
 		if !c.Has(s.name) {
 			continue
 		}
-		service, err := s.start(ctx, c, b, log.With(logging.Service(s.name)), stderr)
+		service, err := s.start(ctx, log.With(logging.Service(s.name)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		services = append(services, service)
 	}
+	d.monitor.Started()
 	return serve.All(ctx, grace, services...)
 }
 
@@ -119,7 +166,7 @@ func connect(ctx context.Context, c config.Config, log *zap.Logger, wait time.Du
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			return nil, nil, fmt.Errorf("data_dir: %w", err)
 		}
-		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: c.NATS.Password, Logger: log.With(logging.Service("nats"))})
+		srv, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(c.DataDir, "nats"), Listen: c.NATS.Listen, User: c.NATS.User, Pass: string(c.NATS.Password), Logger: log.With(logging.Service("nats"))})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -129,14 +176,20 @@ func connect(ctx context.Context, c config.Config, log *zap.Logger, wait time.Du
 		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
-	b, err = bus.Connect(ctx, srv, bus.Config{
-		URL: c.NATS.URL, Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas,
-		Name: "holdfastd", Logger: log.With(logging.Service("bus")),
-	})
+	bc := busConfig(c)
+	bc.Logger = log.With(logging.Service("bus"))
+	b, err = bus.Connect(ctx, srv, bc)
 	if err != nil && srv != nil {
 		srv.Stop()
 	}
 	return srv, b, err
+}
+
+// busConfig returns how NATS is reached.
+func busConfig(c config.Config) bus.Config {
+	return bus.Config{
+		URL: string(c.NATS.URL), Creds: c.NATS.Creds, CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key, Replicas: c.NATS.Replicas, Name: "holdfastd",
+	}
 }
 
 // admit lets commands of this machine use the embedded server.
@@ -176,74 +229,4 @@ func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log
 		b.Unstored() // what failed before the restart is forgotten
 		broken = false
 	}
-}
-
-func catalogService(_ context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
-	p := projection.New(catalogPath(c), b.Log(), log)
-	p.OnDamage(b.Damaged)
-	q, err := b.NewQueries("holdfast-catalog")
-	if err != nil {
-		return serve.Service{}, err
-	}
-	err = errors.Join(
-		bus.Answer(q, catalog.SubjectList, p.List), bus.Answer(q, catalog.SubjectGet, p.Get), bus.Answer(q, catalog.SubjectRestore, p.Restore),
-		bus.Answer(q, catalog.SubjectProjects, p.Projects), bus.Answer(q, catalog.SubjectFigures, p.Figures),
-	)
-	return serve.Service{Name: config.Catalog, Run: func(ctx context.Context) error {
-		return errors.Join(p.Run(ctx), q.Close())
-	}}, err
-}
-
-// maxBehind is how long the catalog may be behind the log before that is not ready.
-const maxBehind = 10 * time.Second
-
-func gatewayService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, stderr io.Writer) (serve.Service, error) {
-	keys, err := apiKeys(c, stderr)
-	if err != nil {
-		return serve.Service{}, err
-	}
-	gc := gateway.Config{Listen: c.HTTP.Listen, MaxWait: c.HTTP.MaxWait, Keys: keys, Logger: log}
-	if c.HTTP.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(c.HTTP.TLS.Cert, c.HTTP.TLS.Key)
-		if err != nil {
-			return serve.Service{}, fmt.Errorf("http.tls: %w", err)
-		}
-		gc.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	}
-	commands, err := b.Commands()
-	if err != nil {
-		return serve.Service{}, err
-	}
-	reader, tail := catalog.Client{Ask: b.AskSoon}, b.NewTail()
-	gc.Checks = []gateway.Check{
-		{Name: "event log", Do: b.Ready},
-		{Name: "catalog", Do: func(ctx context.Context) error {
-			f, err := reader.Figures(ctx, catalog.Figures{})
-			if err == nil && f.Behind > maxBehind {
-				err = fmt.Errorf("the catalog is %d events behind the event log and has not come nearer for %s", f.Lag, f.Behind.Round(time.Second))
-			}
-			return err
-		}},
-	}
-	if c.NATS.URL == "" {
-		gc.Checks = append(gc.Checks, gateway.Check{Name: "disk", Do: func(context.Context) error { return diskOfLog(c) }})
-	}
-	g, err := gateway.New(ctx, gc, gateway.Backend{
-		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued,
-		Archive: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
-			return readArchive(ctx, b, pool, q)
-		},
-		Alive: func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) },
-		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
-			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
-			return url, err
-		},
-	})
-	if err != nil {
-		return serve.Service{}, fmt.Errorf("http.listen: %w", err)
-	}
-	log.Info("listening", zap.String("address", g.Addr().String()))
-	return serve.Service{Name: config.Gateway, Run: func(ctx context.Context) error {
-		return serve.All(ctx, grace, serve.Service{Name: "tail", Run: tail.Run}, serve.Service{Name: "http", Run: g.Run})
-	}}, nil
 }

@@ -18,9 +18,15 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/serve"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
-func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Logger, _ io.Writer) (serve.Service, error) {
+// safetySlots is how many restores are served with safety backups at a time. Each of
+// these restores holds a slot, so there are hardly ever so many.
+const safetySlots = 16
+
+func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Service, error) {
+	c, b := d.c, d.b
 	var state events.LogState
 	err := await(ctx, log, func() (err error) {
 		state, err = b.Log().State(ctx)
@@ -33,15 +39,18 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	if err != nil {
 		return serve.Service{}, err
 	}
-	wc.Report = b.Report
-	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, pool) }
+	wc.Report, wc.Waiting = b.Report, b.Waiting
+	wc.Alive = func(ctx context.Context, pool string) bool { return alive(ctx, b, backup.Service, pool) }
 	w := worker.New(wc, b.Log())
 	damage := worker.Damage{Found: b.Damaged, Now: b.Damage, Resolved: b.Resolve}
 	r, err := b.NewRouter(w.Reject)
 	if err != nil {
 		return serve.Service{}, err
 	}
-	r.HandleEvents(bus.EventSubscription{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
+	r.AckWait = c.Backup.AckWait
+	r.EnqueueJobs(bus.JobSource{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Pool: c.Pool, Queue: backup.QueueBackups, Route: w.Queue})
+	r.HandleJobs(bus.JobQueue{Name: backup.QueueBackups, Pool: c.Pool, Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
+	r.HandleJobs(bus.JobQueue{Name: backup.QueueSafety, Pool: c.Pool, Slots: safetySlots, AckWait: c.Backup.AckWait}, w)
 	q, err := b.NewQueries("holdfast-archive-" + c.Pool)
 	if err != nil {
 		return serve.Service{}, err
@@ -49,9 +58,9 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	err = errors.Join(
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCreate, w.Create),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
-		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify),
+		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify, bus.OneAtATime()), // each reads a whole archive
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCancel, w.Cancel),
-		bus.Answer(q, backup.AliveSubject(c.Pool), func(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }),
+		bus.Answer(q, backup.AliveSubject(c.Pool), lives),
 		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read), bus.Answer(q, backup.SignSubject(c.Pool), w.Sign),
 	)
 	for name := range wc.Destinations {
@@ -65,11 +74,18 @@ func workerService(ctx context.Context, c config.Config, b *bus.Bus, log *zap.Lo
 	}}, err
 }
 
-// alive reports whether a pool has a worker. Only that nobody listens is a no: who does
-// not answer in time may be busy.
-func alive(ctx context.Context, b *bus.Bus, pool string) bool {
-	var answer backup.Alive
-	return !errors.Is(b.AskSoon(ctx, backup.AliveSubject(pool), backup.Alive{}, &answer), bus.ErrNobody)
+// lives answers that this process lives.
+func lives(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }
+
+// alive reports whether a pool has a worker of a service. Only that nobody listens is a
+// no: who does not answer in time may be busy.
+func alive(ctx context.Context, b *bus.Bus, service, pool string) bool {
+	subject := backup.AliveSubject(pool)
+	if service == restore.Service {
+		subject = restore.AliveSubject(pool)
+	}
+	var answer backup.Alive // as empty as the other one
+	return !errors.Is(b.AskSoon(ctx, subject, backup.Alive{}, &answer), bus.ErrNobody)
 }
 
 // readArchive reads a range of an archive by a worker of its pool, or, when that has
@@ -98,12 +114,13 @@ func workerConfig(ctx context.Context, c config.Config, mark string, log *zap.Lo
 	for _, s := range c.Encryption.Recipients {
 		r, err := age.ParseX25519Recipient(s)
 		if err != nil {
-			return wc, fmt.Errorf("encryption.recipients: %q is not an age recipient (age1…): %w", s, err)
+			return wc, fmt.Errorf("encryption.recipients: %w", checkRecipient(s))
 		}
 		wc.Recipients = append(wc.Recipients, r)
 	}
-	for _, p := range c.Projects {
-		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: resolverOf(p, c.Backup.LockTimeout)})
+	one := newClaims(c, true)
+	for i, p := range c.Projects {
+		wc.Projects = append(wc.Projects, worker.Project{ID: p.ID, Name: p.Name, Resolve: one.guard(one.projects[i])})
 	}
 	if wc.Identities, err = identities(c); err != nil {
 		return wc, err

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -21,13 +22,14 @@ import (
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/internal/parts"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
 // Config says which container.
 type Config struct {
 	AccountName string
-	AccountKey  string // base64
+	AccountKey  destination.Secret // base64
 	Container   string
 	Prefix      string // of all keys in the container, such as "backups/"
 	Endpoint    string // URL of the account; default: https://<account>.blob.core.windows.net
@@ -37,16 +39,21 @@ type Config struct {
 }
 
 // Store is a [destination.Store] in a container. It is also a
-// [destination.Uploader] and a [destination.Signer].
+// [destination.Uploader], a [destination.Marker] and a [destination.Signer].
 type Store struct {
-	c      *container.Client
-	cred   *container.SharedKeyCredential
-	name   string // of the container
-	host   string
-	prefix string
-	mark   string
-	idle   *retry.Transport
-	retry  retry.Policy
+	*portable.Store
+	d *driver
+}
+
+// driver speaks Azure Blob Storage. It implements [portable.Driver].
+type driver struct {
+	c         *container.Client
+	cred      *container.SharedKeyCredential
+	container string
+	host      string
+	prefix    string
+	transport *retry.Transport
+	retry     retry.Policy
 }
 
 // limits are those of block blobs.
@@ -61,7 +68,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("endpoint %q is not a URL such as https://account.blob.core.windows.net", c.Endpoint)
 	}
-	cred, err := container.NewSharedKeyCredential(c.AccountName, c.AccountKey)
+	cred, err := container.NewSharedKeyCredential(c.AccountName, string(c.AccountKey))
 	if err != nil {
 		return nil, fmt.Errorf("account_key is not base64, as the portal shows it: %w", err)
 	}
@@ -78,31 +85,25 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{c: client, cred: cred, name: c.Container, host: u.Host, mark: c.Mark, idle: transport, retry: c.Retry}
-	if s.prefix = strings.Trim(c.Prefix, "/"); s.prefix != "" {
-		s.prefix += "/"
-	}
-	return s, nil
+	d := &driver{c: client, cred: cred, container: c.Container, host: u.Host, prefix: portable.Prefix(c.Prefix), transport: transport, retry: c.Retry}
+	return &Store{portable.New(d, d.prefix, c.Mark, c.Retry), d}, nil
 }
 
 // Close lets go of idle connections.
 func (s *Store) Close() error {
-	s.idle.CloseIdleConnections()
+	s.d.transport.CloseIdleConnections()
 	return nil
 }
 
-func (s *Store) path(key string) string { return "azure://" + s.name + "/" + s.prefix + key }
-
-func (s *Store) blob(key string) *blockblob.Client { return s.c.NewBlockBlobClient(s.prefix + key) }
-
-// do makes a call, again where that may help.
-func (s *Store) do(ctx context.Context, call func(context.Context) error) error {
-	return brief(s.retry.DoHTTP(ctx, 0, judge, call))
-}
-
 // WithMark implements [destination.Marker].
-func (s *Store) WithMark(mark string) destination.Store {
-	marked := *s
-	marked.mark = mark
-	return &marked
+func (s *Store) WithMark(mark string) destination.Store { return &Store{s.Marked(mark), s.d} }
+
+// Path implements [portable.Driver].
+func (d *driver) Path(name string) string { return "azure://" + d.container + "/" + name }
+
+func (d *driver) blob(name string) *blockblob.Client { return d.c.NewBlockBlobClient(name) }
+
+// do makes a call, again where that may help. It may take longer than others.
+func (d *driver) do(ctx context.Context, longer time.Duration, call func(context.Context) error) error {
+	return brief(d.retry.DoHTTP(ctx, longer, d.Retryable, call))
 }

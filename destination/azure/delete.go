@@ -12,43 +12,35 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/reason"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
-// Delete implements [destination.Store]. Versions and soft-deleted blobs that the
+// Delete implements [portable.Driver]. Versions and soft-deleted blobs that the
 // account keeps are its own affair: they end by its own rules.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := destination.CheckKey(key); err != nil {
-		return err
-	}
-	if err := s.deleteIf(ctx, key, nil); err != nil {
-		return s.explain("delete", key, err)
-	}
-	return nil
-}
+func (d *driver) Delete(ctx context.Context, name string) error { return d.deleteIf(ctx, name, nil) }
 
 // deleteIf deletes a blob, if it still has a tag; nil is any.
-func (s *Store) deleteIf(ctx context.Context, key string, etag *azcore.ETag) error {
+func (d *driver) deleteIf(ctx context.Context, name string, etag *azcore.ETag) error {
 	o := &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)}
 	if etag != nil {
 		o.AccessConditions = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: etag}}
 	}
-	err := s.do(ctx, func(ctx context.Context) error {
-		_, err := s.blob(key).Delete(ctx, o)
+	err := d.do(ctx, 0, func(ctx context.Context) error {
+		_, err := d.blob(name).Delete(ctx, o)
 		return err
 	})
 	switch {
 	case bloberror.HasCode(err, bloberror.BlobNotFound, bloberror.ResourceNotFound):
 		return nil
 	case bloberror.HasCode(err, bloberror.BlobImmutableDueToPolicy, "BlobImmutableDueToLegalHold", "LeaseIdMissing", "ContainerImmutableDueToPolicy"):
-		return reason.Locked(s.lock(ctx, key), err)
+		return portable.Locked(d.lock(ctx, name), err)
 	}
 	return err
 }
 
 // lock says what keeps a blob from being deleted.
-func (s *Store) lock(ctx context.Context, key string) string {
-	p, err := s.properties(ctx, key)
+func (d *driver) lock(ctx context.Context, name string) string {
+	p, err := d.properties(ctx, name)
 	switch {
 	case err == nil && p.LegalHold != nil && *p.LegalHold:
 		return "it is under a legal hold"
@@ -62,14 +54,18 @@ func (s *Store) lock(ctx context.Context, key string) string {
 // blocks and were never committed. When they were begun Azure does not say.
 func (s *Store) Unfinished(ctx context.Context, prefix string) iter.Seq2[destination.Upload, error] {
 	return func(yield func(destination.Upload, error) bool) {
-		err := s.walk(ctx, prefix, container.ListBlobsInclude{UncommittedBlobs: true}, func(key string, b *container.BlobItem) (bool, error) {
+		err := s.d.walk(ctx, s.Name(prefix), container.ListBlobsInclude{UncommittedBlobs: true}, func(b *container.BlobItem) (bool, error) {
+			key, ours := s.Key(*b.Name)
+			if !ours {
+				return true, nil
+			}
 			if b.Properties != nil && b.Properties.ContentLength != nil && *b.Properties.ContentLength > 0 {
 				return true, nil
 			}
-			switch _, err := s.properties(ctx, key); {
+			switch _, err := s.d.properties(ctx, *b.Name); {
 			case err == nil:
 				return true, nil // an empty blob
-			case !isMissing(err):
+			case !s.d.IsMissing(err):
 				return false, err
 			}
 			u := destination.Upload{Key: key}
@@ -79,35 +75,40 @@ func (s *Store) Unfinished(ctx context.Context, prefix string) iter.Seq2[destina
 			return yield(u, nil), nil
 		})
 		if err != nil {
-			yield(destination.Upload{}, s.explain("list uploads to", prefix, err))
+			yield(destination.Upload{}, s.Explain("list uploads to", prefix, err))
 		}
 	}
 }
 
-// Abort implements [destination.Uploader]. Azure drops staged blocks when a list
-// without them is committed, so an empty one is, with a sign by which List and Stat
-// leave the blob out, and the blob is deleted again.
+// Abort implements [destination.Uploader].
 func (s *Store) Abort(ctx context.Context, u destination.Upload) error {
+	if err := s.d.abort(ctx, s.Name(u.Key)); err != nil {
+		return s.Explain("abort the upload of", u.Key, err)
+	}
+	return nil
+}
+
+// abort drops the blocks that were staged for a blob. Azure does so when a list
+// without them is committed, so an empty one is, with a sign by which Page and Stat
+// leave the blob out, and the blob is deleted again.
+func (d *driver) abort(ctx context.Context, name string) error {
 	var etag *azcore.ETag
-	err := s.do(ctx, func(ctx context.Context) error {
-		res, err := s.blob(u.Key).CommitBlockList(ctx, nil, &blockblob.CommitBlockListOptions{
-			Metadata: map[string]*string{metaAborted: new("true"), metaMark: &s.mark}, AccessConditions: ifNew(),
+	err := d.do(ctx, 0, func(ctx context.Context) error {
+		res, err := d.blob(name).CommitBlockList(ctx, nil, &blockblob.CommitBlockListOptions{
+			Metadata: map[string]*string{metaAborted: new("true")}, AccessConditions: ifNew(),
 		})
 		etag = res.ETag
 		return err
 	})
-	if isTaken(err) { // it was committed meanwhile, or an earlier try has put the empty blob
-		p, perr := s.properties(ctx, u.Key)
+	if isRefused(err) { // it was committed meanwhile, or an earlier try has put the empty blob
+		p, perr := d.properties(ctx, name)
 		if perr != nil || meta(p.Metadata, metaAborted) == "" {
 			return nil //nolint:nilerr // what became of it stays
 		}
 		etag, err = p.ETag, nil
 	}
-	if err == nil {
-		err = s.deleteIf(ctx, u.Key, etag)
-	}
 	if err != nil {
-		return s.explain("abort the upload of", u.Key, err)
+		return err
 	}
-	return nil
+	return d.deleteIf(ctx, name, etag)
 }

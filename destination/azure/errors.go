@@ -10,43 +10,43 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 
 	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/reason"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
-// judge says which errors may go away.
-func judge(err error) retry.Verdict {
+// Retryable implements [portable.Driver].
+func (*driver) Retryable(err error) retry.Decision {
 	if errors.Is(err, context.Canceled) || retry.IsUntrusted(err) {
-		return retry.Verdict{}
+		return retry.Decision{}
 	}
 	res, ok := errors.AsType[*azcore.ResponseError](err)
 	if !ok {
-		return retry.Verdict{Again: retry.IsNetwork(err)}
+		return retry.Decision{Again: retry.IsNetwork(err)}
 	}
 	code := res.StatusCode
-	return retry.Verdict{Again: code >= 500 && code != http.StatusNotImplemented || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout ||
+	return retry.Decision{Again: code >= 500 && code != http.StatusNotImplemented || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout ||
 		code < 300 || // a success that is not the one that was asked for
 		bloberror.HasCode(err, bloberror.MD5Mismatch, bloberror.InvalidMD5, "InvalidOperation", bloberror.OperationTimedOut)}
 }
 
-// isMissing reports whether there is no such blob; of a container that is missing
-// it does not.
-func isMissing(err error) bool {
+// IsMissing implements [portable.Driver]. A missing container is told apart.
+func (*driver) IsMissing(err error) bool {
+	if errors.Is(err, destination.ErrNotExist) { // of Stat
+		return true
+	}
 	res, ok := errors.AsType[*azcore.ResponseError](err)
 	return ok && res.StatusCode == http.StatusNotFound && res.ErrorCode != string(bloberror.ContainerNotFound)
 }
 
-// isTaken reports whether the condition was refused that the key is free.
-func isTaken(err error) bool {
-	return bloberror.HasCode(err, bloberror.BlobAlreadyExists, bloberror.ConditionNotMet)
+// IsTaken implements [portable.Driver]. Who commits a blob drops the blocks that
+// others have staged, which they see as a bad list.
+func (*driver) IsTaken(err error) bool {
+	return isRefused(err) || bloberror.HasCode(err, bloberror.InvalidBlockList)
 }
 
-// isBadList reports whether blocks that were staged are gone.
-func isBadList(err error) bool { return bloberror.HasCode(err, bloberror.InvalidBlockList) }
-
-// explain gives an error its sentinel and a sentence that says what to do.
-func (s *Store) explain(verb, key string, err error) error {
-	return reason.Wrap(verb, key, err, s.classify)
+// isRefused reports whether the condition was refused that there is no such blob.
+func isRefused(err error) bool {
+	return bloberror.HasCode(err, bloberror.BlobAlreadyExists, bloberror.ConditionNotMet)
 }
 
 // answerError is the answer of Azure in one line; the SDK's own text has a dozen.
@@ -63,13 +63,14 @@ func brief(err error) error {
 	return err
 }
 
-func (s *Store) classify(err error) (advice string, kind error) {
+// Classify implements [portable.Driver].
+func (d *driver) Classify(err error) (advice string, kind error) {
 	res, ok := errors.AsType[*azcore.ResponseError](err)
 	switch {
 	case !ok:
-		return reason.Network(s.host, err)
+		return portable.ClassifyNetwork(d.host, err)
 	case res.ErrorCode == string(bloberror.ContainerNotFound), res.ErrorCode == string(bloberror.ContainerBeingDeleted):
-		return "create the container " + s.name + ", or correct container", destination.ErrNoBucket
+		return "create the container " + d.container + ", or correct container", destination.ErrNoBucket
 	case res.StatusCode == http.StatusNotFound:
 		return "", destination.ErrNotExist
 	case res.ErrorCode == string(bloberror.AuthenticationFailed), res.ErrorCode == string(bloberror.AuthorizationFailure), res.StatusCode == http.StatusUnauthorized:

@@ -3,7 +3,6 @@ package azure
 import (
 	"context"
 	"io"
-	"iter"
 	"net/http"
 	"strings"
 	"time"
@@ -14,59 +13,51 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 
 	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/resume"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
-// Open implements [destination.Store].
-func (s *Store) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	if err := destination.CheckKey(key); err != nil {
-		return nil, err
+// OpenRange implements [portable.Driver].
+func (d *driver) OpenRange(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	var o blob.DownloadStreamOptions
+	if offset > 0 || length > 0 {
+		o.Range = blob.HTTPRange{Offset: offset, Count: max(0, length)} // 0 is to the end
 	}
-	if length == 0 {
-		_, err := s.Stat(ctx, key)
-		return http.NoBody, err
+	res, err := d.blob(name).DownloadStream(ctx, &o)
+	if bloberror.HasCode(err, bloberror.InvalidRange) {
+		return http.NoBody, nil // behind the end, or an empty blob
 	}
-	return resume.Driver{
-		Policy: s.retry, Judge: judge, Explain: func(err error) error { return s.explain("read", key, err) },
-		Open: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-			var o blob.DownloadStreamOptions
-			if offset > 0 || length > 0 {
-				o.Range = blob.HTTPRange{Offset: offset, Count: max(0, length)} // 0 is to the end
-			}
-			res, err := s.blob(key).DownloadStream(ctx, &o)
-			if bloberror.HasCode(err, bloberror.InvalidRange) {
-				return http.NoBody, nil // behind the end, or an empty blob
-			}
-			return res.Body, err
-		},
-	}.Range(ctx, offset, length)
+	return res.Body, err
 }
 
-// Stat implements [destination.Store].
-func (s *Store) Stat(ctx context.Context, key string) (destination.Info, error) {
-	if err := destination.CheckKey(key); err != nil {
-		return destination.Info{}, err
-	}
-	p, err := s.properties(ctx, key)
+// Stat implements [portable.Driver]. A blob that an upload was aborted with is none.
+func (d *driver) Stat(ctx context.Context, name string) (portable.Object, error) {
+	p, err := d.properties(ctx, name)
 	if err == nil && meta(p.Metadata, metaAborted) != "" {
 		err = destination.ErrNotExist
 	}
-	if err != nil {
-		return destination.Info{}, s.explain("stat", key, err)
+	o := portable.Object{Name: name, Tags: tags(p.Metadata)}
+	if err == nil && p.ContentLength != nil && p.LastModified != nil {
+		o.Size, o.ModTime = *p.ContentLength, *p.LastModified
 	}
-	info := destination.Info{Key: key, Path: s.path(key), Mark: meta(p.Metadata, metaMark)}
-	if p.ContentLength != nil && p.LastModified != nil {
-		info.Size, info.ModTime = *p.ContentLength, *p.LastModified
+	if err == nil && p.ETag != nil {
+		o.Version = string(*p.ETag)
 	}
-	return info, nil
+	return o, err
 }
 
-func (s *Store) properties(ctx context.Context, key string) (p blob.GetPropertiesResponse, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		p, err = s.blob(key).GetProperties(ctx, nil)
+// WhyMissing implements [portable.Driver]: Azure says it by itself.
+func (*driver) WhyMissing(_ context.Context, err error) error { return err }
+
+func (d *driver) properties(ctx context.Context, name string) (p blob.GetPropertiesResponse, err error) {
+	err = d.do(ctx, 0, func(ctx context.Context) error {
+		p, err = d.blob(name).GetProperties(ctx, nil)
 		return err
 	})
 	return p, err
+}
+
+func tags(m map[string]*string) portable.Tags {
+	return portable.Tags{Mark: meta(m, metaMark), Upload: meta(m, metaUpload)}
 }
 
 // meta returns a piece of metadata, whose names come back in any case.
@@ -79,74 +70,77 @@ func meta(m map[string]*string, name string) string {
 	return ""
 }
 
-// page is how many keys one answer holds at most.
+// page is how many names one answer holds at most.
 const page = 1000
 
-// List implements [destination.Store].
-func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[destination.Info, error] {
-	return func(yield func(destination.Info, error) bool) {
-		err := s.walk(ctx, prefix, container.ListBlobsInclude{Metadata: true}, func(key string, b *container.BlobItem) (bool, error) {
-			if meta(b.Metadata, metaAborted) != "" {
-				return true, nil
-			}
-			info := destination.Info{Key: key, Path: s.path(key), Mark: meta(b.Metadata, metaMark)}
-			if p := b.Properties; p != nil && p.ContentLength != nil && p.LastModified != nil {
-				info.Size, info.ModTime = *p.ContentLength, *p.LastModified
-			}
-			return yield(info, nil), nil
-		})
-		if err != nil {
-			yield(destination.Info{}, s.explain("list", prefix, err))
+// Page implements [portable.Driver].
+func (d *driver) Page(ctx context.Context, prefix, token string) (objects []portable.Object, next string, err error) {
+	items, next, err := d.page(ctx, prefix, token, container.ListBlobsInclude{Metadata: true})
+	for _, b := range items {
+		if meta(b.Metadata, metaAborted) != "" {
+			continue
 		}
+		o := portable.Object{Name: *b.Name, Tags: tags(b.Metadata)}
+		if p := b.Properties; p != nil && p.ContentLength != nil && p.LastModified != nil {
+			o.Size, o.ModTime = *p.ContentLength, *p.LastModified
+		}
+		objects = append(objects, o)
 	}
+	return objects, next, err
+}
+
+// page returns the next blobs of a prefix, all of which have a name.
+func (d *driver) page(ctx context.Context, prefix, token string, include container.ListBlobsInclude) (items []*container.BlobItem, next string, err error) {
+	o := container.ListBlobsFlatOptions{Prefix: &prefix, MaxResults: new(int32(page)), Include: include}
+	if token != "" {
+		o.Marker = &token
+	}
+	err = d.do(ctx, 0, func(ctx context.Context) error {
+		items, next = nil, ""
+		res, err := d.c.NewListBlobsFlatPager(&o).NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range res.Segment.BlobItems {
+			if b.Name != nil {
+				items = append(items, b)
+			}
+		}
+		if res.NextMarker != nil {
+			next = *res.NextMarker
+		}
+		return nil
+	})
+	return items, next, err
 }
 
 // walk calls f for each blob of a prefix, in order, until f returns false or an
 // error.
-func (s *Store) walk(ctx context.Context, prefix string, include container.ListBlobsInclude, f func(string, *container.BlobItem) (bool, error)) error {
-	var marker *string
-	for {
-		var items []*container.BlobItem
-		err := s.do(ctx, func(ctx context.Context) error {
-			pager := s.c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: new(s.prefix + prefix), Marker: marker, MaxResults: new(int32(page)), Include: include})
-			res, err := pager.NextPage(ctx)
-			if err == nil {
-				items, marker = res.Segment.BlobItems, res.NextMarker
-			}
-			return err
-		})
+func (d *driver) walk(ctx context.Context, prefix string, include container.ListBlobsInclude, f func(*container.BlobItem) (bool, error)) error {
+	for token := ""; ; {
+		items, next, err := d.page(ctx, prefix, token, include)
 		if err != nil {
 			return err
 		}
 		for _, b := range items {
-			if b.Name == nil {
-				continue
-			}
-			key := strings.TrimPrefix(*b.Name, s.prefix)
-			if destination.CheckKey(key) != nil {
-				continue
-			}
-			if more, err := f(key, b); !more || err != nil {
+			if more, err := f(b); !more || err != nil {
 				return err
 			}
 		}
-		if marker == nil || *marker == "" {
+		if token = next; token == "" {
 			return nil
 		}
 	}
 }
 
-// Sign implements [destination.Signer].
-func (s *Store) Sign(_ context.Context, key, name string, valid time.Duration) (string, error) {
-	if err := destination.CheckKey(key); err != nil {
+// Sign implements [portable.Driver].
+func (d *driver) Sign(_ context.Context, name, fileName string, valid time.Duration) (string, error) {
+	q, err := sas.BlobSignatureValues{
+		ContainerName: d.container, BlobName: name, Permissions: new(sas.BlobPermissions{Read: true}).String(),
+		ExpiryTime: time.Now().UTC().Add(valid), ContentDisposition: `attachment; filename="` + fileName + `"`,
+	}.SignWithSharedKey(d.cred)
+	if err != nil {
 		return "", err
 	}
-	q, err := sas.BlobSignatureValues{
-		ContainerName: s.name, BlobName: s.prefix + key, Permissions: new(sas.BlobPermissions{Read: true}).String(),
-		ExpiryTime: time.Now().UTC().Add(valid), ContentDisposition: `attachment; filename="` + name + `"`,
-	}.SignWithSharedKey(s.cred)
-	if err != nil {
-		return "", s.explain("sign", key, err)
-	}
-	return s.blob(key).URL() + "?" + q.Encode(), nil
+	return d.blob(name).URL() + "?" + q.Encode(), nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/holdfast-dev/holdfast/destination"
 )
 
-// Broken is a store whose calls can be made to go wrong, and the same one without.
-type Broken struct {
+// FaultyStore is a store whose calls can be made to go wrong, and the same one without.
+type FaultyStore struct {
 	Open   func(*testing.T) destination.Store // by way of what can break; a new one for each upload
 	Sound  destination.Store
 	Break  func(fault string, first, last int) // the calls from first to last, counted from now; "" for none
@@ -25,7 +25,7 @@ type Broken struct {
 // that this takes, with the fault at that call, and once with the fault at that
 // call and all that follow. The upload succeeds, and the object is the same byte
 // for byte, or it fails and nothing can be seen.
-func TestFaults(t *testing.T, s Broken, size int) {
+func TestFaults(t *testing.T, s FaultyStore, size int) {
 	b := noise(size)
 	for _, fault := range s.Faults {
 		t.Run(fault, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestFaults(t *testing.T, s Broken, size int) {
 	})
 }
 
-func (s Broken) try(t *testing.T, fault string, first, last int, b []byte) error {
+func (s FaultyStore) try(t *testing.T, fault string, first, last int, b []byte) error {
 	t.Helper()
 	key := fmt.Sprintf("p/%s-%d-%d-%d", strings.ReplaceAll(strings.ToLower(fault), " ", "-"), first, last, len(b))
 	s.Break(fault, first, last)

@@ -257,7 +257,7 @@ func list(t *testing.T, s destination.Store) {
 }
 
 func trial(t *testing.T, s destination.Store) {
-	if err := destination.Try(t.Context(), s); err != nil {
+	if err := destination.Probe(t.Context(), s); err != nil {
 		t.Error(err)
 	}
 	nothing(t, s)

@@ -30,19 +30,19 @@ func (s *gcsSettings) Open(ctx context.Context, c Common) (destination.Store, er
 
 // azureSettings are those of Azure Blob Storage.
 type azureSettings struct {
-	AccountName string `yaml:"account_name"`
-	AccountKey  string `yaml:"account_key"`
-	Container   string `yaml:"container"`
-	Prefix      string `yaml:"prefix"`
-	Endpoint    string `yaml:"endpoint"`
-	CAFile      string `yaml:"ca_file"`
+	AccountName string             `yaml:"account_name"`
+	AccountKey  destination.Secret `yaml:"account_key"`
+	Container   string             `yaml:"container"`
+	Prefix      string             `yaml:"prefix"`
+	Endpoint    string             `yaml:"endpoint"`
+	CAFile      string             `yaml:"ca_file"`
 }
 
 // Check implements [Settings].
 func (s *azureSettings) Check() []string {
-	out := slices.Concat(missing("account_name", s.AccountName, "the name of the storage account"), missing("account_key", s.AccountKey, "one of its access keys"),
+	out := slices.Concat(missing("account_name", s.AccountName, "the name of the storage account"), missing("account_key", string(s.AccountKey), "one of its access keys"),
 		missing("container", s.Container, "the container in which archives are kept; it must exist"), checkEndpoint(s.Endpoint), checkPrefix(s.Prefix))
-	if _, err := base64.StdEncoding.DecodeString(s.AccountKey); err != nil {
+	if _, err := base64.StdEncoding.DecodeString(string(s.AccountKey)); err != nil {
 		out = append(out, "account_key is not base64, as the portal shows it")
 	}
 	return out

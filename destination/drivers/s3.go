@@ -27,7 +27,7 @@ func (s BucketSettings) check(p s3.Provider) []string {
 	return out
 }
 
-func (s BucketSettings) open(p s3.Provider, id, secret string, c Common) (destination.Store, error) {
+func (s BucketSettings) open(p s3.Provider, id string, secret destination.Secret, c Common) (destination.Store, error) {
 	return s3.Open(s3.Config{
 		Provider: p, Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Prefix: s.Prefix, AccessKeyID: id, SecretAccessKey: secret, CAFile: s.CAFile, Mark: c.Mark,
 	})
@@ -64,9 +64,9 @@ func checkPrefix(prefix string) []string {
 // s3Settings are those of Amazon and of MinIO.
 type s3Settings struct {
 	BucketSettings  `yaml:",inline"`
-	AccessKeyID     string `yaml:"access_key_id"`
-	SecretAccessKey string `yaml:"secret_access_key"`
-	Checksum        string `yaml:"checksum"` // crc64nvme, or md5 for servers that know nothing else
+	AccessKeyID     string             `yaml:"access_key_id"` // empty, with the secret: as the tools of AWS find it
+	SecretAccessKey destination.Secret `yaml:"secret_access_key"`
+	Checksum        string             `yaml:"checksum"` // crc64nvme, or md5 for servers that know nothing else
 
 	provider      s3.Provider
 	needsEndpoint bool
@@ -74,7 +74,10 @@ type s3Settings struct {
 
 // Check implements [Settings].
 func (s *s3Settings) Check() []string {
-	out := slices.Concat(s.check(s.provider), missing("access_key_id", s.AccessKeyID, "the id of the access key"), missing("secret_access_key", s.SecretAccessKey, "its secret"))
+	out := s.check(s.provider)
+	if s.AccessKeyID != "" || s.SecretAccessKey != "" { // else they are looked for where AWS's tools do
+		out = slices.Concat(out, missing("access_key_id", s.AccessKeyID, "the id of the access key"), missing("secret_access_key", string(s.SecretAccessKey), "its secret"))
+	}
 	if s.needsEndpoint {
 		out = append(out, missing("endpoint", s.Endpoint, "the URL of the server, such as http://127.0.0.1:9000")...)
 	}
@@ -94,14 +97,14 @@ func (s *s3Settings) Open(_ context.Context, c Common) (destination.Store, error
 // r2Settings are those of Cloudflare R2.
 type r2Settings struct {
 	BucketSettings  `yaml:",inline"`
-	AccountID       string `yaml:"account_id"`
-	AccessKeyID     string `yaml:"access_key_id"`
-	SecretAccessKey string `yaml:"secret_access_key"`
+	AccountID       string             `yaml:"account_id"`
+	AccessKeyID     string             `yaml:"access_key_id"`
+	SecretAccessKey destination.Secret `yaml:"secret_access_key"`
 }
 
 // Check implements [Settings].
 func (s *r2Settings) Check() []string {
-	out := slices.Concat(s.check(s3.R2), missing("access_key_id", s.AccessKeyID, "the id of an R2 API token"), missing("secret_access_key", s.SecretAccessKey, "its secret"))
+	out := slices.Concat(s.check(s3.R2), missing("access_key_id", s.AccessKeyID, "the id of an R2 API token"), missing("secret_access_key", string(s.SecretAccessKey), "its secret"))
 	if s.Endpoint == "" {
 		out = append(out, missing("account_id", s.AccountID, "the id of the Cloudflare account, from which the endpoint follows")...)
 	}
@@ -120,14 +123,14 @@ func (s *r2Settings) Open(_ context.Context, c Common) (destination.Store, error
 // backblazeSettings are those of Backblaze B2.
 type backblazeSettings struct {
 	BucketSettings `yaml:",inline"`
-	KeyID          string `yaml:"key_id"`
-	ApplicationKey string `yaml:"application_key"`
+	KeyID          string             `yaml:"key_id"`
+	ApplicationKey destination.Secret `yaml:"application_key"`
 }
 
 // Check implements [Settings].
 func (s *backblazeSettings) Check() []string {
 	return slices.Concat(s.check(s3.Backblaze), missing("key_id", s.KeyID, "the id of an application key; the master key does not work"),
-		missing("application_key", s.ApplicationKey, "the application key"),
+		missing("application_key", string(s.ApplicationKey), "the application key"),
 		missing("endpoint", s.Endpoint, "the bucket's S3 endpoint, such as https://s3.us-west-004.backblazeb2.com"))
 }
 

@@ -10,33 +10,29 @@ import (
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/iterator"
 
-	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/reason"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
-// Delete implements [destination.Store]. In a bucket that keeps versions each of
-// them is deleted.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := destination.CheckKey(key); err != nil {
+// Delete implements [portable.Driver]. In a bucket that keeps versions each of them
+// is deleted.
+func (d *driver) Delete(ctx context.Context, name string) error {
+	all, err := d.generations(ctx, name)
+	if err != nil {
 		return err
 	}
-	all, err := s.generations(ctx, key)
 	for _, g := range all {
-		if err == nil {
-			err = s.deleteGeneration(ctx, key, g)
+		if err := d.deleteGeneration(ctx, name, g); err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return s.explain("delete", key, err)
 	}
 	return nil
 }
 
 // generations returns the versions of an object.
-func (s *Store) generations(ctx context.Context, key string) (all []int64, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+func (d *driver) generations(ctx context.Context, name string) (all []int64, err error) {
+	err = d.do(ctx, func(ctx context.Context) error {
 		all = nil
-		it := s.bucket.Objects(ctx, &storage.Query{Prefix: s.prefix + key, Versions: true})
+		it := d.bucket.Objects(ctx, &storage.Query{Prefix: name, Versions: true})
 		for {
 			o, err := it.Next()
 			if errors.Is(err, iterator.Done) {
@@ -45,7 +41,7 @@ func (s *Store) generations(ctx context.Context, key string) (all []int64, err e
 			if err != nil {
 				return err
 			}
-			if o.Name == s.prefix+key {
+			if o.Name == name {
 				all = append(all, o.Generation)
 			}
 		}
@@ -53,24 +49,24 @@ func (s *Store) generations(ctx context.Context, key string) (all []int64, err e
 	return all, err
 }
 
-func (s *Store) deleteGeneration(ctx context.Context, key string, generation int64) error {
-	o := s.object(key).Generation(generation)
-	err := s.do(ctx, o.Delete)
+func (d *driver) deleteGeneration(ctx context.Context, name string, generation int64) error {
+	o := d.bucket.Object(name).Generation(generation)
+	err := d.do(ctx, o.Delete)
 	if isMissing(err) {
 		return nil
 	}
 	if api, ok := errors.AsType[*googleapi.Error](err); ok && api.Code == http.StatusForbidden {
-		if why := s.lock(ctx, o); why != "" {
-			return reason.Locked(why, err)
+		if why := d.lock(ctx, o); why != "" {
+			return portable.Locked(why, err)
 		}
 	}
 	return err
 }
 
 // lock says what keeps a version from being deleted, or nothing.
-func (s *Store) lock(ctx context.Context, o *storage.ObjectHandle) (why string) {
+func (d *driver) lock(ctx context.Context, o *storage.ObjectHandle) (why string) {
 	var a *storage.ObjectAttrs
-	err := s.do(ctx, func(ctx context.Context) (err error) {
+	err := d.do(ctx, func(ctx context.Context) (err error) {
 		a, err = o.Attrs(ctx)
 		return err
 	})

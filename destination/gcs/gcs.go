@@ -8,7 +8,6 @@ package gcs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/api/option"
 
 	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
@@ -34,17 +34,23 @@ type Config struct {
 	Retry           retry.Policy
 }
 
-// Store is a [destination.Store] in a bucket. It is also a [destination.Signer].
+// Store is a [destination.Store] in a bucket. It is also a [destination.Marker] and
+// a [destination.Signer].
 type Store struct {
-	bucket *storage.BucketHandle
-	name   string // of the bucket
-	host   string
-	prefix string
-	mark   string
-	client *storage.Client
-	idle   *retry.Transport
-	retry  retry.Policy
-	signs  bool
+	*portable.Store
+	d *driver
+}
+
+// driver speaks Google Cloud Storage. It implements [portable.Driver].
+type driver struct {
+	bucket    *storage.BucketHandle
+	name      string // of the bucket
+	host      string
+	prefix    string
+	client    *storage.Client
+	transport *retry.Transport
+	retry     retry.Policy
+	signs     bool // has the key of a service account
 }
 
 // Open prepares a store. It does not connect.
@@ -69,17 +75,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 			return nil, err
 		}
 	}
-	s := &Store{name: c.Bucket, host: host, mark: c.Mark, idle: base, retry: c.Retry, signs: c.CredentialsFile != ""}
-	if s.client, err = storage.NewClient(ctx, append(options, option.WithHTTPClient(&http.Client{Transport: client}))...); err != nil {
+	d := &driver{name: c.Bucket, host: host, prefix: portable.Prefix(c.Prefix), transport: base, retry: c.Retry, signs: c.CredentialsFile != ""}
+	if d.client, err = storage.NewClient(ctx, append(options, option.WithHTTPClient(&http.Client{Transport: client}))...); err != nil {
 		return nil, err
 	}
 	// retry.Policy does it, but for the chunks of an upload.
-	s.client.SetRetry(storage.WithPolicy(storage.RetryNever))
-	s.bucket = s.client.Bucket(c.Bucket)
-	if s.prefix = strings.Trim(c.Prefix, "/"); s.prefix != "" {
-		s.prefix += "/"
-	}
-	return s, nil
+	d.client.SetRetry(storage.WithPolicy(storage.RetryNever))
+	d.bucket = d.client.Bucket(c.Bucket)
+	return &Store{portable.New(d, d.prefix, c.Mark, c.Retry), d}, nil
 }
 
 // authenticated returns a transport that proves who we are.
@@ -105,28 +108,18 @@ func authenticated(ctx context.Context, file string, base http.RoundTripper) (ht
 
 // Close ends the client.
 func (s *Store) Close() error {
-	err := s.client.Close()
-	s.idle.CloseIdleConnections()
+	err := s.d.client.Close()
+	s.d.transport.CloseIdleConnections()
 	return err
 }
 
-func (s *Store) path(key string) string { return "gs://" + s.name + "/" + s.prefix + key }
+// WithMark implements [destination.Marker].
+func (s *Store) WithMark(mark string) destination.Store { return &Store{s.Marked(mark), s.d} }
 
-func (s *Store) object(key string) *storage.ObjectHandle { return s.bucket.Object(s.prefix + key) }
+// Path implements [portable.Driver].
+func (d *driver) Path(name string) string { return "gs://" + d.name + "/" + name }
 
 // do makes a call, again where that may help.
-func (s *Store) do(ctx context.Context, call func(context.Context) error) error {
-	return s.retry.DoHTTP(ctx, 0, judge, call)
-}
-
-// isMissing reports whether there is no such object, or no such bucket.
-func isMissing(err error) bool {
-	return errors.Is(err, storage.ErrObjectNotExist) || errors.Is(err, storage.ErrBucketNotExist)
-}
-
-// WithMark implements [destination.Marker].
-func (s *Store) WithMark(mark string) destination.Store {
-	marked := *s
-	marked.mark = mark
-	return &marked
+func (d *driver) do(ctx context.Context, call func(context.Context) error) error {
+	return d.retry.DoHTTP(ctx, 0, d.Retryable, call)
 }

@@ -58,7 +58,7 @@ func TestFaults(t *testing.T) {
 			p := testenv.Faults(t, srv)
 			faults := p.AllFaults()
 			bucket := srv.Bucket(t, "faults", false)
-			destinationtest.TestFaults(t, destinationtest.Broken{
+			destinationtest.TestFaults(t, destinationtest.FaultyStore{
 				Open: func(t *testing.T) destination.Store {
 					return open(t, srv, func(c *gcs.Config) { c.Bucket, c.Endpoint, c.Retry = bucket, p.URL, quick })
 				},

@@ -9,13 +9,15 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"strconv"
 	"time"
 
 	"cloud.google.com/go/storage"
-	"github.com/google/uuid"
 	gax "github.com/googleapis/gax-go/v2"
 
 	"github.com/holdfast-dev/holdfast/destination"
+	"github.com/holdfast-dev/holdfast/destination/internal/parts"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
 // Metadata of every object.
@@ -29,78 +31,50 @@ const (
 	chunk     = 16 << 20 // is held in memory, to be sent again
 )
 
-// Put implements [destination.Store].
-func (s *Store) Put(ctx context.Context, key string, r io.Reader, e destination.Estimate) (destination.Info, error) {
-	info, err := s.put(ctx, key, r, e)
-	if err != nil {
-		return destination.Info{}, s.explain("put", key, err)
-	}
-	return info, nil
-}
-
-func (s *Store) put(ctx context.Context, key string, r io.Reader, e destination.Estimate) (destination.Info, error) {
-	if err := destination.CheckKey(key); err != nil {
-		return destination.Info{}, err
-	}
-	if int64(e) > maxObject {
-		return destination.Info{}, fmt.Errorf("%w: about %d GiB are expected, one object can have %d GiB", destination.ErrTooLarge, e>>30, maxObject>>30)
-	}
-	if _, err := s.attrs(ctx, key); err == nil {
-		return destination.Info{}, destination.ErrExist // before hours of work
-	} else if !isMissing(err) {
-		return destination.Info{}, err
-	}
-	u := &upload{s: s, key: key, token: uuid.NewString(), sha: sha256.New()}
-	if err := u.send(ctx, r); err != nil {
-		return destination.Info{}, err
-	}
-	if err := u.confirm(ctx); err != nil {
-		return destination.Info{}, err
-	}
-	return destination.Info{Key: key, Path: s.path(key), Size: u.size, SHA256: hex.EncodeToString(u.sha.Sum(nil)), Mark: s.mark}, nil
-}
-
-// upload is an object on its way.
+// upload is an object on its way. It implements [portable.Upload].
 type upload struct {
-	s     *Store
-	key   string
-	token string
-	size  int64
-	sha   hash.Hash
-	crc   uint32 // CRC-32C
+	d    *driver
+	name string
+	tags portable.Tags
+	size int64
+	sha  hash.Hash
+	crc  uint32 // CRC-32C
 
 	generation int64 // as the answer to the upload says; 0 if it was lost
 }
 
-// mine reports whether attributes are those of the object that was uploaded.
-func (u *upload) mine(a *storage.ObjectAttrs) bool {
-	return a.Metadata[metaUpload] == u.token || u.generation != 0 && a.Generation == u.generation
+// NewUpload implements [portable.Driver].
+func (d *driver) NewUpload(name string, tags portable.Tags, e destination.Estimate) (portable.Upload, error) {
+	if int64(e) > maxObject {
+		return nil, fmt.Errorf("%w: about %d GiB are expected, one object can have %d GiB", destination.ErrTooLarge, e>>30, maxObject>>30)
+	}
+	return &upload{d: d, name: name, tags: tags, sha: sha256.New()}, nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// send uploads what r yields.
-func (u *upload) send(ctx context.Context, r io.Reader) error {
+// Send implements [portable.Upload].
+func (u *upload) Send(ctx context.Context, r io.Reader) (parts.Sums, error) {
 	uctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // an upload that is not complete by now is given up
-	p := u.s.retry
+	p := u.d.retry
 	if p.Timeout == 0 {
 		p.Timeout, p.Tries = 2*time.Minute, 8
 	}
 	limit := time.Duration(p.Tries+1) * p.Timeout
 	watch := time.AfterFunc(2*limit, func() { cancel(fmt.Errorf("%w: nothing was sent for %s", context.DeadlineExceeded, limit)) })
 	defer watch.Stop()
-	w := u.s.object(u.key).If(storage.Conditions{DoesNotExist: true}).Retryer(
-		storage.WithPolicy(storage.RetryAlways), storage.WithMaxAttempts(p.Tries), storage.WithErrorFunc(func(err error) bool { return judge(err).Again }),
+	w := u.d.bucket.Object(u.name).If(storage.Conditions{DoesNotExist: true}).Retryer(
+		storage.WithPolicy(storage.RetryAlways), storage.WithMaxAttempts(p.Tries), storage.WithErrorFunc(func(err error) bool { return u.d.Retryable(err).Again }),
 		storage.WithBackoff(gax.Backoff{Initial: max(p.Wait, time.Millisecond), Max: 20 * time.Second, Multiplier: 2}),
 	).NewWriter(uctx)
 	w.ChunkSize, w.ChunkRetryDeadline, w.ChunkTransferTimeout = chunk, limit, p.Timeout
-	w.ContentType, w.Metadata = "application/octet-stream", map[string]string{metaUpload: u.token, metaMark: u.s.mark}
+	w.ContentType, w.Metadata = "application/octet-stream", map[string]string{metaUpload: u.tags.Upload, metaMark: u.tags.Mark}
 	reading, err := u.copy(ctx, w, r, func() { watch.Reset(2 * limit) })
 	if reading {
 		cancel(err)
 		_ = w.Close() // is given up
-		return err
+		return parts.Sums{}, err
 	}
 	if err == nil {
 		watch.Reset(2 * limit)
@@ -111,7 +85,7 @@ func (u *upload) send(ctx context.Context, r io.Reader) error {
 	if cause := context.Cause(uctx); err != nil && ctx.Err() == nil && cause != nil {
 		err = cause
 	}
-	return u.settle(ctx, err)
+	return u.sums(), portable.Unknown(err)
 }
 
 // copy copies r to w; moved is called for each piece. It reports whether its error
@@ -139,68 +113,45 @@ func (u *upload) copy(ctx context.Context, w io.Writer, r io.Reader, moved func(
 	}
 }
 
-// settle finds out what has become of an object whose last call failed: the answer
-// to a call that succeeded may have been lost.
-func (u *upload) settle(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	attrs, aerr := u.s.attrs(ctx, u.key)
-	switch {
-	case aerr == nil && u.mine(attrs):
-		return nil
-	case aerr == nil && isTaken(err):
-		return destination.ErrExist
-	}
-	return err
+func (u *upload) sums() parts.Sums {
+	return parts.Sums{Size: u.size, SHA256: hex.EncodeToString(u.sha.Sum(nil)), CRC32C: u.crc}
 }
 
-// confirm compares what Google has stored with what was sent, and removes the
-// object when they differ.
-func (u *upload) confirm(ctx context.Context) error {
-	attrs, err := u.own(ctx)
-	if err == nil && (attrs.Size != u.size || attrs.CRC32C != u.crc) {
-		err = fmt.Errorf("%w: %d bytes with the CRC-32C %08x were sent, it has %d with %08x", destination.ErrCorrupt, u.size, u.crc, attrs.Size, attrs.CRC32C)
+func encode(crc32c uint32) string { return fmt.Sprintf("%08x", crc32c) }
+
+// Find implements [portable.Upload]. The generation tells the own object as well as
+// its metadata do.
+func (u *upload) Find(ctx context.Context) (portable.Object, error) {
+	o, err := u.d.Stat(ctx, u.name)
+	if err == nil && u.generation != 0 && o.Version == strconv.FormatInt(u.generation, 10) {
+		o.Upload = u.tags.Upload
 	}
-	if err != nil && ctx.Err() == nil {
-		err = errors.Join(err, u.remove(ctx))
-	}
-	return err
+	return o, err
 }
 
-// asks is how often the provider is asked for an object that it does not know.
-const asks = 3
-
-// own returns what Google says of the object.
-func (u *upload) own(ctx context.Context) (*storage.ObjectAttrs, error) {
-	for range asks {
-		attrs, err := u.s.attrs(ctx, u.key)
-		if err != nil && !isMissing(err) {
-			return nil, fmt.Errorf("ask for what was stored: %w", err)
-		}
-		if err == nil && u.mine(attrs) {
-			return attrs, nil
-		}
+// Confirm implements [portable.Upload].
+func (*upload) Confirm(_ context.Context, o portable.Object, sums parts.Sums) error {
+	if o.Checksum != encode(sums.CRC32C) {
+		return fmt.Errorf("%w: bytes with the CRC-32C %s were sent, it has %s", destination.ErrCorrupt, encode(sums.CRC32C), o.Checksum)
 	}
-	return nil, fmt.Errorf("%w: the upload was answered with success, but the object is not there", destination.ErrCorrupt)
+	return nil
 }
 
-// removeWait is how long cleaning up may take.
-const removeWait = 30 * time.Second
+// Abort implements [portable.Upload]: Google drops by itself what was not completed.
+func (*upload) Abort(context.Context) error { return nil }
 
-// remove removes the object, but nobody else's.
-func (u *upload) remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWait)
-	defer cancel()
-	attrs, err := u.s.attrs(ctx, u.key)
-	if isMissing(err) || err == nil && !u.mine(attrs) {
+// Remove implements [portable.Upload].
+func (u *upload) Remove(ctx context.Context, _ portable.Object) error {
+	o, err := u.Find(ctx)
+	if isMissing(err) || err == nil && o.Upload != u.tags.Upload {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return u.s.deleteGeneration(ctx, u.key, attrs.Generation)
+	generation, err := strconv.ParseInt(o.Version, 10, 64)
+	if err != nil {
+		return fmt.Errorf("generation %q: %w", o.Version, err)
+	}
+	return u.d.deleteGeneration(ctx, u.name, generation)
 }

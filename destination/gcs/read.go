@@ -4,148 +4,100 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"net/http"
 	"net/url"
-	"strings"
+	"strconv"
 	"time"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/iterator"
 
-	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/resume"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
-// Open implements [destination.Store].
-func (s *Store) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	if err := destination.CheckKey(key); err != nil {
+// OpenRange implements [portable.Driver].
+func (d *driver) OpenRange(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	r, err := d.bucket.Object(name).NewRangeReader(ctx, offset, length)
+	if api, ok := errors.AsType[*googleapi.Error](err); ok && api.Code == http.StatusRequestedRangeNotSatisfiable {
+		return http.NoBody, nil // behind the end, or an empty object
+	}
+	if err != nil {
 		return nil, err
 	}
-	if length == 0 {
-		_, err := s.Stat(ctx, key)
-		return http.NoBody, err
-	}
-	return resume.Driver{
-		Policy: s.retry, Judge: judge, Explain: func(err error) error { return s.explain("read", key, s.why(ctx, err)) },
-		Open: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-			r, err := s.object(key).NewRangeReader(ctx, offset, length)
-			if api, ok := errors.AsType[*googleapi.Error](err); ok && api.Code == http.StatusRequestedRangeNotSatisfiable {
-				return http.NoBody, nil // behind the end, or an empty object
-			}
-			if err != nil {
-				return nil, err
-			}
-			return r, nil
-		},
-	}.Range(ctx, offset, length)
+	return r, nil
 }
 
-// Stat implements [destination.Store].
-func (s *Store) Stat(ctx context.Context, key string) (destination.Info, error) {
-	if err := destination.CheckKey(key); err != nil {
-		return destination.Info{}, err
-	}
-	attrs, err := s.attrs(ctx, key)
+// Stat implements [portable.Driver].
+func (d *driver) Stat(ctx context.Context, name string) (portable.Object, error) {
+	var attrs *storage.ObjectAttrs
+	err := d.do(ctx, func(ctx context.Context) (err error) {
+		attrs, err = d.bucket.Object(name).Attrs(ctx)
+		return err
+	})
 	if err != nil {
-		return destination.Info{}, s.explain("stat", key, s.why(ctx, err))
+		return portable.Object{}, err
 	}
-	return s.info(key, attrs), nil
+	return object(attrs), nil
 }
 
-func (s *Store) attrs(ctx context.Context, key string) (attrs *storage.ObjectAttrs, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		attrs, err = s.object(key).Attrs(ctx)
-		return err
-	})
-	return attrs, err
-}
-
-// why tells a missing bucket from a missing object, which have the same answer.
-func (s *Store) why(ctx context.Context, err error) error {
-	if !errors.Is(err, storage.ErrObjectNotExist) {
-		return err
-	}
-	lerr := s.do(ctx, func(ctx context.Context) error {
-		_, err := s.page(ctx, "holdfast-no-such-object", "")
-		return err
-	})
-	if errors.Is(lerr, storage.ErrBucketNotExist) {
-		return lerr
+// WhyMissing implements [portable.Driver]: a missing bucket and a missing object
+// have the same answer.
+func (d *driver) WhyMissing(ctx context.Context, err error) error {
+	if _, _, perr := d.Page(ctx, d.prefix+"holdfast-no-such-object", ""); errors.Is(perr, storage.ErrBucketNotExist) {
+		return perr
 	}
 	return err
 }
 
-func (s *Store) info(key string, a *storage.ObjectAttrs) destination.Info {
-	return destination.Info{Key: key, Path: s.path(key), Size: a.Size, Mark: a.Metadata[metaMark], ModTime: a.Updated}
-}
-
-// page is how many keys one answer holds at most.
-const page = 1000
-
-// List implements [destination.Store].
-func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[destination.Info, error] {
-	return func(yield func(destination.Info, error) bool) {
-		after := ""
-		for {
-			var objects []*storage.ObjectAttrs
-			err := s.do(ctx, func(ctx context.Context) (err error) {
-				objects, err = s.page(ctx, prefix, after)
-				return err
-			})
-			if err != nil {
-				yield(destination.Info{}, s.explain("list", prefix, err))
-				return
-			}
-			for _, o := range objects {
-				after = o.Name
-				key := strings.TrimPrefix(o.Name, s.prefix)
-				if destination.CheckKey(key) == nil && !yield(s.info(key, o), nil) {
-					return
-				}
-			}
-			if len(objects) < page {
-				return
-			}
-		}
+// object returns what Google says of one. The checksum is the CRC-32C, and the
+// version is the generation.
+func object(a *storage.ObjectAttrs) portable.Object {
+	return portable.Object{
+		Name: a.Name, Size: a.Size, ModTime: a.Updated, Checksum: encode(a.CRC32C), Version: strconv.FormatInt(a.Generation, 10),
+		Tags: portable.Tags{Mark: a.Metadata[metaMark], Upload: a.Metadata[metaUpload]},
 	}
 }
 
-// page returns the next objects behind a name.
-func (s *Store) page(ctx context.Context, prefix, after string) (objects []*storage.ObjectAttrs, err error) {
-	q := &storage.Query{Prefix: s.prefix + prefix, Projection: storage.ProjectionNoACL}
+// page is how many names one answer holds at most.
+const page = 1000
+
+// Page implements [portable.Driver]. The token is the last name of the page before.
+func (d *driver) Page(ctx context.Context, prefix, after string) (objects []portable.Object, next string, err error) {
+	q := &storage.Query{Prefix: prefix, Projection: storage.ProjectionNoACL}
 	if after != "" {
 		q.StartOffset = after + "\x00" // the offset itself would be part of the page
 	}
-	it := s.bucket.Objects(ctx, q)
-	it.PageInfo().MaxSize = page
-	for len(objects) < page {
-		o, err := it.Next()
-		if errors.Is(err, iterator.Done) {
-			return objects, nil
+	err = d.do(ctx, func(ctx context.Context) error {
+		objects, next = nil, ""
+		it := d.bucket.Objects(ctx, q)
+		it.PageInfo().MaxSize = page
+		for len(objects) < page {
+			o, err := it.Next()
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			objects = append(objects, object(o))
 		}
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, o)
-	}
-	return objects, nil
+		next = objects[page-1].Name
+		return nil
+	})
+	return objects, next, err
 }
 
 // errNoSigner is returned by Sign without the key of a service account.
 var errNoSigner = errors.New("only the key of a service account, in credentials_file, can sign URLs")
 
-// Sign implements [destination.Signer].
-func (s *Store) Sign(_ context.Context, key, name string, valid time.Duration) (string, error) {
-	if err := destination.CheckKey(key); err != nil {
-		return "", err
-	}
-	if !s.signs {
+// Sign implements [portable.Driver].
+func (d *driver) Sign(_ context.Context, name, fileName string, valid time.Duration) (string, error) {
+	if !d.signs {
 		return "", errNoSigner
 	}
-	return s.bucket.SignedURL(s.prefix+key, &storage.SignedURLOptions{
+	return d.bucket.SignedURL(name, &storage.SignedURLOptions{
 		Scheme: storage.SigningSchemeV4, Method: http.MethodGet, Expires: time.Now().Add(valid),
-		QueryParameters: url.Values{"response-content-disposition": {`attachment; filename="` + name + `"`}},
+		QueryParameters: url.Values{"response-content-disposition": {`attachment; filename="` + fileName + `"`}},
 	})
 }

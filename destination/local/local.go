@@ -115,6 +115,9 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader, e destination.
 	if int64(e) > maxFile {
 		return destination.Info{}, fmt.Errorf("%w: about %d GiB are expected", destination.ErrTooLarge, e>>30)
 	}
+	if err := s.present(); err != nil {
+		return destination.Info{}, err
+	}
 	if err := s.room(); err != nil {
 		return destination.Info{}, err
 	}
@@ -209,27 +212,6 @@ func (g *guarded) readBack() error {
 		return fmt.Errorf("%w: check the disk", destination.ErrCorrupt)
 	}
 	return nil
-}
-
-// room returns ErrNoSpace when less than minFree is free.
-func (s *Store) room() error {
-	free, err := Free(s.path)
-	if err != nil {
-		return err
-	}
-	if free < s.minFree {
-		return fmt.Errorf("%w: %d MiB free on the file system of %s, %d MiB must stay free", destination.ErrNoSpace, free>>20, s.path, s.minFree>>20)
-	}
-	return nil
-}
-
-// Free returns how many bytes the file system of path has left for this user.
-func Free(path string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", path, err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // syncDirs makes the names from the object up to the root survive a power cut.
@@ -375,6 +357,10 @@ func (s *Store) Delete(_ context.Context, key string) error {
 
 // explain translates errors of the system.
 func explain(op, object string, err error) error {
+	if own, ok := errors.AsType[*destination.Error](err); ok {
+		own.Op, own.Key = op, object
+		return own
+	}
 	for _, own := range []error{destination.ErrExist, destination.ErrKey, destination.ErrNoSpace, destination.ErrTooLarge, destination.ErrCorrupt} {
 		if errors.Is(err, own) {
 			return &destination.Error{Op: op, Key: object, Kind: own, Err: err}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -126,5 +127,30 @@ func TestLinksOutOfTheFolderAreNotFollowed(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(outside, "secret")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAFolderThatIsGone is said, and nothing is stored in the folder in its place.
+func TestAFolderThatIsGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "backups")
+	s := open(t, local.Config{Path: path})
+	put := func() error {
+		_, err := s.Put(t.Context(), "p/a", strings.NewReader("x"), 1)
+		return err
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); !errors.Is(err, destination.ErrUnreachable) || !strings.Contains(err.Error(), "the folder "+path+" is gone") {
+		t.Errorf("a folder that was removed: %v", err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); !errors.Is(err, destination.ErrUnreachable) {
+		t.Errorf("another folder: %v", err)
+	}
+	if left, err := os.ReadDir(path); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
 }

@@ -11,34 +11,24 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/reason"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
-// Delete implements [destination.Store]. In a bucket that keeps versions a plain
+// Delete implements [portable.Driver]. In a bucket that keeps versions a plain
 // deletion would only hide the object, so each version is deleted.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := destination.CheckKey(key); err != nil {
-		return err
+func (d *driver) Delete(ctx context.Context, name string) error {
+	if !d.p.Versions {
+		return d.deleteVersion(ctx, name, "")
 	}
-	if err := s.deleteAll(ctx, s.name(key)); err != nil {
-		return s.explain("delete", key, err)
-	}
-	return nil
-}
-
-func (s *Store) deleteAll(ctx context.Context, name string) error {
-	if !s.p.Versions {
-		return s.deleteVersion(ctx, name, "")
-	}
-	all, err := s.versions(ctx, name)
+	all, err := d.versions(ctx, name)
 	if minio.ToErrorResponse(err).StatusCode == http.StatusNotImplemented {
-		return s.deleteVersion(ctx, name, "")
+		return d.deleteVersion(ctx, name, "")
 	}
 	if err != nil {
 		return err
 	}
 	for _, v := range all {
-		if err := s.deleteVersion(ctx, name, v.VersionID); err != nil {
+		if err := d.deleteVersion(ctx, name, v.VersionID); err != nil {
 			return err
 		}
 	}
@@ -46,10 +36,10 @@ func (s *Store) deleteAll(ctx context.Context, name string) error {
 }
 
 // versions returns those of one object, the newest first.
-func (s *Store) versions(ctx context.Context, name string) (all []minio.ObjectInfo, err error) {
-	err = s.do(ctx, 0, func(ctx context.Context) error {
+func (d *driver) versions(ctx context.Context, name string) (all []minio.ObjectInfo, err error) {
+	err = d.do(ctx, 0, func(ctx context.Context) error {
 		all = nil
-		for o := range s.core.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: name, Recursive: true, WithVersions: true}) {
+		for o := range d.core.ListObjectsIter(ctx, d.bucket, minio.ListObjectsOptions{Prefix: name, Recursive: true, WithVersions: true}) {
 			if o.Err != nil {
 				return o.Err
 			}
@@ -62,9 +52,9 @@ func (s *Store) versions(ctx context.Context, name string) (all []minio.ObjectIn
 	return all, err
 }
 
-func (s *Store) deleteVersion(ctx context.Context, name, version string) error {
-	err := s.do(ctx, 0, func(ctx context.Context) error {
-		return s.core.RemoveObject(ctx, s.bucket, name, minio.RemoveObjectOptions{VersionID: version})
+func (d *driver) deleteVersion(ctx context.Context, name, version string) error {
+	err := d.do(ctx, 0, func(ctx context.Context) error {
+		return d.core.RemoveObject(ctx, d.bucket, name, minio.RemoveObjectOptions{VersionID: version})
 	})
 	if isMissing(err) {
 		return nil
@@ -72,22 +62,22 @@ func (s *Store) deleteVersion(ctx context.Context, name, version string) error {
 	// Providers refuse to delete what is locked in different words, one of them
 	// with those for missing permissions.
 	if res := minio.ToErrorResponse(err); res.StatusCode >= 400 && res.StatusCode < 500 {
-		why := s.lock(ctx, name, version)
+		why := d.lock(ctx, name, version)
 		if text := strings.ToLower(res.Message); why == "" && (strings.Contains(text, "object lock") || strings.Contains(text, "worm")) {
 			why = "a lock of the bucket keeps it"
 		}
 		if why != "" {
-			return reason.Locked(why, err)
+			return portable.Locked(why, err)
 		}
 	}
 	return err
 }
 
 // lock says what keeps a version from being deleted, or nothing.
-func (s *Store) lock(ctx context.Context, name, version string) (why string) {
+func (d *driver) lock(ctx context.Context, name, version string) (why string) {
 	var st minio.ObjectInfo
-	err := s.do(ctx, 0, func(ctx context.Context) (err error) {
-		st, err = s.core.StatObject(ctx, s.bucket, name, minio.StatObjectOptions{VersionID: version})
+	err := d.do(ctx, 0, func(ctx context.Context) (err error) {
+		st, err = d.core.StatObject(ctx, d.bucket, name, minio.StatObjectOptions{VersionID: version})
 		return err
 	})
 	if err != nil {
@@ -110,20 +100,20 @@ func (s *Store) Unfinished(ctx context.Context, prefix string) iter.Seq2[destina
 		var key, id string // where the next page begins
 		for {
 			var res minio.ListMultipartUploadsResult
-			err := s.do(ctx, 0, func(ctx context.Context) (err error) {
-				res, err = s.core.ListMultipartUploads(ctx, s.bucket, s.name(prefix), key, id, "", page)
+			err := s.d.do(ctx, 0, func(ctx context.Context) (err error) {
+				res, err = s.d.core.ListMultipartUploads(ctx, s.d.bucket, s.Name(prefix), key, id, "", page)
 				return err
 			})
 			if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
 				return // none at all, in the words of some
 			}
 			if err != nil {
-				yield(destination.Upload{}, s.explain("list uploads to", prefix, err))
+				yield(destination.Upload{}, s.Explain("list uploads to", prefix, err))
 				return
 			}
 			for _, u := range res.Uploads {
-				k, ours := strings.CutPrefix(u.Key, s.prefix)
-				if ours && strings.HasPrefix(k, prefix) && destination.CheckKey(k) == nil && !yield(destination.Upload{Key: k, ID: u.UploadID, Started: u.Initiated}, nil) {
+				k, ours := s.Key(u.Key)
+				if ours && strings.HasPrefix(k, prefix) && !yield(destination.Upload{Key: k, ID: u.UploadID, Started: u.Initiated}, nil) {
 					return
 				}
 			}
@@ -137,11 +127,18 @@ func (s *Store) Unfinished(ctx context.Context, prefix string) iter.Seq2[destina
 
 // Abort implements [destination.Uploader].
 func (s *Store) Abort(ctx context.Context, u destination.Upload) error {
-	err := s.do(ctx, 0, func(ctx context.Context) error {
-		return s.core.AbortMultipartUpload(ctx, s.bucket, s.name(u.Key), u.ID)
-	})
-	if err != nil && minio.ToErrorResponse(err).Code != minio.NoSuchUpload {
-		return s.explain("abort the upload of", u.Key, err)
+	if err := s.d.abort(ctx, s.Name(u.Key), u.ID); err != nil {
+		return s.Explain("abort the upload of", u.Key, err)
 	}
 	return nil
+}
+
+func (d *driver) abort(ctx context.Context, name, id string) error {
+	err := d.do(ctx, 0, func(ctx context.Context) error {
+		return d.core.AbortMultipartUpload(ctx, d.bucket, name, id)
+	})
+	if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
+		return nil
+	}
+	return err
 }

@@ -11,39 +11,41 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/holdfast-dev/holdfast/destination"
-	"github.com/holdfast-dev/holdfast/destination/internal/reason"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
 // do makes a call, again where that may help. It may take longer than others.
-func (s *Store) do(ctx context.Context, longer time.Duration, call func(context.Context) error) error {
-	return s.retry.DoHTTP(ctx, longer, judge, call)
+func (d *driver) do(ctx context.Context, longer time.Duration, call func(context.Context) error) error {
+	return d.retry.DoHTTP(ctx, longer, d.Retryable, call)
 }
 
-// judge says which errors may go away.
-func judge(err error) retry.Verdict {
+// Retryable implements [portable.Driver].
+func (*driver) Retryable(err error) retry.Decision {
 	var res minio.ErrorResponse
 	switch {
 	case errors.Is(err, context.Canceled), retry.IsUntrusted(err):
-		return retry.Verdict{}
+		return retry.Decision{}
 	case !errors.As(err, &res):
-		return retry.Verdict{Again: retry.IsNetwork(err)}
+		return retry.Decision{Again: retry.IsNetwork(err)}
 	case res.StatusCode == http.StatusNotImplemented:
-		return retry.Verdict{}
+		return retry.Decision{}
 	}
-	return retry.Verdict{Again: res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || slices.Contains([]string{
+	return retry.Decision{Again: res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || slices.Contains([]string{
 		"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "IncompleteBody",
 		"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", // on its way a bit has flipped
 	}, res.Code)}
 }
 
-// isMissing reports whether there is no such object.
+// IsMissing implements [portable.Driver].
+func (*driver) IsMissing(err error) bool { return isMissing(err) }
+
 func isMissing(err error) bool {
 	return slices.Contains([]string{minio.NoSuchKey, "NoSuchVersion", "NotFound"}, minio.ToErrorResponse(err).Code)
 }
 
-// isTaken reports whether the condition was refused that the key is free.
-func isTaken(err error) bool {
+// IsTaken implements [portable.Driver].
+func (*driver) IsTaken(err error) bool {
 	res := minio.ToErrorResponse(err)
 	return res.StatusCode == http.StatusPreconditionFailed || res.Code == "ConditionalRequestConflict"
 }
@@ -53,24 +55,20 @@ func isMismatch(err error) bool {
 	return slices.Contains([]string{"BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", "InvalidRequest"}, minio.ToErrorResponse(err).Code)
 }
 
-// explain gives an error its sentinel and a sentence that says what to do.
-func (s *Store) explain(verb, key string, err error) error {
-	return reason.Wrap(verb, key, err, s.classify)
-}
-
-func (s *Store) classify(err error) (advice string, kind error) {
+// Classify implements [portable.Driver].
+func (d *driver) Classify(err error) (advice string, kind error) {
 	var res minio.ErrorResponse
 	if !errors.As(err, &res) {
-		return reason.Network(s.core.EndpointURL().Host, err)
+		return portable.ClassifyNetwork(d.core.EndpointURL().Host, err)
 	}
-	return s.classifyAnswer(res)
+	return d.classifyAnswer(res)
 }
 
 // classifyAnswer is for errors that the provider has sent.
-func (s *Store) classifyAnswer(res minio.ErrorResponse) (advice string, kind error) {
+func (d *driver) classifyAnswer(res minio.ErrorResponse) (advice string, kind error) {
 	switch res.Code {
 	case minio.NoSuchBucket:
-		return "create the bucket " + s.bucket + ", or correct bucket", destination.ErrNoBucket
+		return "create the bucket " + d.bucket + ", or correct bucket", destination.ErrNoBucket
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException":
 		return "the bucket is in another region; set region", destination.ErrDenied
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken",
@@ -91,9 +89,18 @@ func (s *Store) classifyAnswer(res minio.ErrorResponse) (advice string, kind err
 	case res.StatusCode == http.StatusInsufficientStorage, strings.Contains(strings.ToLower(res.Message), "cap exceeded"):
 		return "", destination.ErrNoSpace
 	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusUnauthorized:
-		return "the key lacks a permission for the bucket " + s.bucket + "; docs/operations.md lists what " + s.p.Name + " needs", destination.ErrDenied
+		if d.anonymous() {
+			return "no access key is configured and none was found in AWS_ACCESS_KEY_ID, ~/.aws/credentials or the role of this machine; set access_key_id and secret_access_key", destination.ErrDenied
+		}
+		return "the key lacks a permission for the bucket " + d.bucket + "; docs/operations.md lists what " + d.p.Name + " needs", destination.ErrDenied
 	case res.StatusCode == http.StatusNotFound:
 		return "", destination.ErrNotExist
 	}
 	return "", nil
+}
+
+// anonymous reports whether no access key was found anywhere.
+func (d *driver) anonymous() bool {
+	v, err := d.creds.GetWithContext(d.core.CredContext())
+	return err == nil && v.SignerType.IsAnonymous()
 }

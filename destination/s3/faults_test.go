@@ -32,7 +32,7 @@ func TestFaults(t *testing.T) {
 						return srv.open(t, func(c *s3.Config) { c.Bucket, c.Endpoint, c.Retry = bucket, endpoint, p })
 					}
 				}
-				destinationtest.TestFaults(t, destinationtest.Broken{
+				destinationtest.TestFaults(t, destinationtest.FaultyStore{
 					Open: open(p.URL, quick), Sound: open(srv.URL, retry.Policy{})(t), Calls: p.Calls, Faults: slices.Sorted(maps.Keys(faults)),
 					Break: func(fault string, first, last int) { p.Break(first, last, faults[fault]) },
 				}, n)

@@ -4,18 +4,17 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/minio/minio-go/v7"
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/internal/parts"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 )
 
 // Metadata of every object.
@@ -31,152 +30,126 @@ const (
 	headerType      = "x-amz-checksum-type"
 )
 
-// Put implements [destination.Store].
-func (s *Store) Put(ctx context.Context, key string, r io.Reader, e destination.Estimate) (destination.Info, error) {
-	info, err := s.put(ctx, key, r, e)
-	if err != nil {
-		return destination.Info{}, s.explain("put", key, err)
-	}
-	return info, nil
-}
-
-func (s *Store) put(ctx context.Context, key string, r io.Reader, e destination.Estimate) (destination.Info, error) {
-	if err := destination.CheckKey(key); err != nil {
-		return destination.Info{}, err
-	}
-	plan, err := parts.For(e, s.p.Limits)
-	if err != nil {
-		return destination.Info{}, err
-	}
-	if _, err := s.stat(ctx, key); err == nil {
-		return destination.Info{}, destination.ErrExist // before hours of work
-	} else if !isMissing(err) {
-		return destination.Info{}, err
-	}
-	if err := s.probe(ctx); err != nil {
-		return destination.Info{}, err
-	}
-	stream := parts.New(r, plan)
-	defer stream.Close() //nolint:errcheck // memory
-	u := &upload{s: s, key: key, token: uuid.NewString()}
-	first, err := stream.Next(ctx)
-	if err != nil {
-		return destination.Info{}, err
-	}
-	if first.Last {
-		err = u.one(ctx, first)
-	} else {
-		err = u.many(ctx, stream, first)
-	}
-	if err != nil {
-		return destination.Info{}, err
-	}
-	sums := stream.Sums()
-	if err := u.confirm(ctx, sums); err != nil {
-		return destination.Info{}, err
-	}
-	return destination.Info{Key: key, Path: s.path(key), Size: sums.Size, SHA256: sums.SHA256, Mark: s.mark}, nil
-}
-
-// upload is an object on its way.
+// upload is an object on its way. It implements [portable.Upload].
 type upload struct {
-	s     *Store
-	key   string
-	id    string // of the multipart upload
-	token string
-	etag  etags
+	d    *driver
+	name string
+	tags portable.Tags
+	plan parts.Plan
 
+	id      string // of the multipart upload
+	etag    etags
 	version string // as the answer says; "" in a bucket without versions, or if the answer was lost
 
 	mu   sync.Mutex
 	done []minio.CompletePart
 }
 
+// NewUpload implements [portable.Driver].
+func (d *driver) NewUpload(name string, tags portable.Tags, e destination.Estimate) (portable.Upload, error) {
+	plan, err := parts.For(e, d.p.Limits)
+	return &upload{d: d, name: name, tags: tags, plan: plan}, err
+}
+
+// Send implements [portable.Upload].
+func (u *upload) Send(ctx context.Context, r io.Reader) (parts.Sums, error) {
+	if err := u.d.tryChecksums(ctx); err != nil {
+		return parts.Sums{}, err
+	}
+	stream := parts.New(r, u.plan)
+	defer stream.Close() //nolint:errcheck // memory
+	first, err := stream.Next(ctx)
+	if err != nil {
+		return parts.Sums{}, err
+	}
+	if first.Last {
+		err = u.putSingle(ctx, first)
+	} else {
+		err = u.putMultipart(ctx, stream, first)
+	}
+	return stream.Sums(), err
+}
+
 // options are those with which an object comes into being.
 func (u *upload) options() minio.PutObjectOptions {
 	o := minio.PutObjectOptions{
 		ContentType: "application/octet-stream", DisableContentSha256: true,
-		UserMetadata: map[string]string{metaUpload: u.token},
+		UserMetadata: map[string]string{metaUpload: u.tags.Upload},
 	}
-	if u.s.mark != "" {
-		o.UserMetadata[metaMark] = u.s.mark
+	if u.tags.Mark != "" {
+		o.UserMetadata[metaMark] = u.tags.Mark
 	}
 	return o
 }
 
 func (u *upload) condition(o *minio.PutObjectOptions) {
-	if u.s.p.Conditional {
+	if u.d.p.Conditional {
 		o.SetMatchETagExcept("*")
 	}
 }
 
-// one stores an object that is one part.
-func (u *upload) one(ctx context.Context, p *parts.Part) error {
+// putSingle stores an object that is one part.
+func (u *upload) putSingle(ctx context.Context, p *parts.Part) error {
 	defer p.Release()
 	o, sum := u.options(), ""
 	u.condition(&o)
-	if u.s.p.MD5 {
+	if u.d.p.MD5 {
 		sum = u.etag.add(p)
 	} else {
 		o.UserMetadata[headerSum] = encode(p.CRC64)
 	}
-	err := u.s.do(ctx, patience(p.Size), func(ctx context.Context) error {
-		got, err := u.s.core.PutObject(ctx, u.s.bucket, u.s.name(u.key), p.Body(), int64(p.Size), sum, "", o)
+	err := u.d.do(ctx, uploadTimeout(p.Size), func(ctx context.Context) error {
+		got, err := u.d.core.PutObject(ctx, u.d.bucket, u.name, p.Body(), int64(p.Size), sum, "", o)
 		u.version = got.VersionID
 		return err
 	})
-	return u.settle(ctx, err)
+	return portable.Unknown(err)
 }
 
-// many stores an object of several parts.
-func (u *upload) many(ctx context.Context, stream *parts.Stream, first *parts.Part) (err error) {
+// putMultipart stores an object of several parts.
+func (u *upload) putMultipart(ctx context.Context, stream *parts.Stream, first *parts.Part) error {
 	o := u.options()
-	if !u.s.p.MD5 {
+	if !u.d.p.MD5 {
 		o.UserMetadata[headerAlgorithm], o.UserMetadata[headerType] = "CRC64NVME", "FULL_OBJECT"
 	}
-	err = u.s.do(ctx, 0, func(ctx context.Context) (err error) {
-		u.id, err = u.s.core.NewMultipartUpload(ctx, u.s.bucket, u.s.name(u.key), o)
+	err := u.d.do(ctx, 0, func(ctx context.Context) (err error) {
+		u.id, err = u.d.core.NewMultipartUpload(ctx, u.d.bucket, u.name, o)
 		return err
 	})
 	if err != nil {
 		first.Release()
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, u.abort(ctx))
-		}
-	}()
 	if err := stream.Send(ctx, first, u.part); err != nil {
 		return err
 	}
 	o = minio.PutObjectOptions{}
 	u.condition(&o)
-	if !u.s.p.MD5 {
+	if !u.d.p.MD5 {
 		o.UserMetadata = map[string]string{headerSum: encode(stream.Sums().CRC64), headerType: "FULL_OBJECT"}
 	}
 	// Providers take their time to put thousands of parts together.
-	err = u.s.do(ctx, 10*time.Minute, func(ctx context.Context) error {
-		got, err := u.s.core.CompleteMultipartUpload(ctx, u.s.bucket, u.s.name(u.key), u.id, u.done, o)
+	err = u.d.do(ctx, 10*time.Minute, func(ctx context.Context) error {
+		got, err := u.d.core.CompleteMultipartUpload(ctx, u.d.bucket, u.name, u.id, u.done, o)
 		u.version = got.VersionID
 		return err
 	})
-	return u.settle(ctx, err)
+	return portable.Unknown(err)
 }
 
 // part uploads a part.
 func (u *upload) part(ctx context.Context, p *parts.Part) error {
 	o := minio.PutObjectPartOptions{DisableContentSha256: true}
 	c := minio.CompletePart{PartNumber: p.Number}
-	if u.s.p.MD5 {
+	if u.d.p.MD5 {
 		o.Md5Base64 = u.etag.add(p)
 	} else {
 		c.ChecksumCRC64NVME = encode(p.CRC64)
 		o.CustomHeader = http.Header{}
 		o.CustomHeader.Set(headerSum, c.ChecksumCRC64NVME)
 	}
-	err := u.s.do(ctx, patience(p.Size), func(ctx context.Context) error {
-		got, err := u.s.core.PutObjectPart(ctx, u.s.bucket, u.s.name(u.key), u.id, p.Number, p.Body(), int64(p.Size), o)
+	err := u.d.do(ctx, uploadTimeout(p.Size), func(ctx context.Context) error {
+		got, err := u.d.core.PutObjectPart(ctx, u.d.bucket, u.name, u.id, p.Number, p.Body(), int64(p.Size), o)
 		c.ETag = got.ETag
 		return err
 	})
@@ -192,37 +165,17 @@ func (u *upload) part(ctx context.Context, p *parts.Part) error {
 	return nil
 }
 
-// settle finds out what has become of an object whose last call failed: the answer
-// to a call that succeeded may have been lost.
-func (u *upload) settle(ctx context.Context, err error) error {
-	if err == nil {
+// Abort implements [portable.Upload].
+func (u *upload) Abort(ctx context.Context) error {
+	if u.id == "" {
 		return nil
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	st, ferr := u.find(ctx)
-	switch {
-	case ferr == nil && meta(st, metaUpload) == u.token:
-		return nil
-	case ferr == nil && isTaken(err):
-		return destination.ErrExist
-	}
-	return err
+	return u.d.abort(ctx, u.name, u.id)
 }
 
-// abortWait is how long cleaning up may take when the caller has given up already.
-const abortWait = 30 * time.Second
-
-func (u *upload) abort(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortWait)
-	defer cancel()
-	return u.s.Abort(ctx, destination.Upload{Key: u.key, ID: u.id})
-}
-
-// patience is how much longer than other calls one that sends n bytes may take: as
+// uploadTimeout is how much longer than other calls one that sends n bytes may take: as
 // if the line carried 64 KiB/s.
-func patience(n int) time.Duration { return time.Duration(n) * time.Second / (64 << 10) }
+func uploadTimeout(n int) time.Duration { return time.Duration(n) * time.Second / (64 << 10) }
 
 func encode(crc uint64) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, crc))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/destination/internal/parts"
+	"github.com/holdfast-dev/holdfast/destination/internal/portable"
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
@@ -69,33 +70,39 @@ type Config struct {
 	Region          string // default: the provider's
 	Bucket          string
 	Prefix          string // of all keys in the bucket, such as "backups/"
-	AccessKeyID     string
-	SecretAccessKey string
+	AccessKeyID     string // empty, with SecretAccessKey: those of the environment, of ~/.aws or of the machine
+	SecretAccessKey destination.Secret
 	CAFile          string // PEM file of who signed the endpoint's certificate; empty: the system's
 	Mark            string // is put on every object
 	Retry           retry.Policy
 }
 
 // Store is a [destination.Store] in a bucket. It is also a
-// [destination.Uploader] and a [destination.Signer].
+// [destination.Uploader], a [destination.Marker] and a [destination.Signer].
 type Store struct {
-	p      Provider
-	bucket string
-	prefix string
-	mark   string
-	core   minio.Core
-	idle   *retry.Transport
-	retry  retry.Policy
-	trial  *trial
+	*portable.Store
+	d *driver
 }
 
-// trial is what was found out about a provider. Stores of the same bucket share it.
-type trial struct {
+// driver speaks S3. It implements [portable.Driver].
+type driver struct {
+	p         Provider
+	bucket    string
+	prefix    string // of all names that the key may use
+	core      minio.Core
+	creds     *credentials.Credentials
+	transport *retry.Transport
+	retry     retry.Policy
+	checksums checksums
+}
+
+// checksums is what was found out about a provider.
+type checksums struct {
 	sync.Mutex
-	verifies *bool // the provider refuses wrong checksums; nil: not tried yet
+	verified *bool // the provider refuses wrong checksums; nil: not tried yet
 }
 
-// Open prepares a store. It does not connect.
+// Open prepares a store. It does not connect. The caller must call Close.
 func Open(c Config) (*Store, error) {
 	host, secure := "s3.amazonaws.com", true
 	if c.Endpoint != "" {
@@ -119,33 +126,36 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	creds := c.credentials()
 	core, err := minio.NewCore(host, &minio.Options{
-		Creds: credentials.NewStaticV4(c.AccessKeyID, c.SecretAccessKey, ""), Secure: secure, Region: c.Region, BucketLookup: lookup,
+		Creds: creds, Secure: secure, Region: c.Region, BucketLookup: lookup,
 		Transport: transport, MaxRetries: 1, // retry.Policy does it
 	})
 	if err != nil {
 		return nil, err
 	}
 	core.SetAppInfo("holdfast", "1")
-	prefix := strings.Trim(c.Prefix, "/")
-	if prefix != "" {
-		prefix += "/"
+	d := &driver{p: c.Provider, bucket: c.Bucket, prefix: portable.Prefix(c.Prefix), core: *core, creds: creds, transport: transport, retry: c.Retry}
+	return &Store{portable.New(d, d.prefix, c.Mark, c.Retry), d}, nil
+}
+
+// credentials returns the configured key, or what the usual places hold: the
+// environment, the shared files of AWS, and the role of the machine or container.
+func (c Config) credentials() *credentials.Credentials {
+	if c.AccessKeyID != "" || c.SecretAccessKey != "" {
+		return credentials.NewStaticV4(c.AccessKeyID, string(c.SecretAccessKey), "")
 	}
-	return &Store{p: c.Provider, bucket: c.Bucket, prefix: prefix, mark: c.Mark, core: *core, idle: transport, retry: c.Retry, trial: &trial{}}, nil
+	return credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{}})
 }
 
 // Close lets go of idle connections.
 func (s *Store) Close() error {
-	s.idle.CloseIdleConnections()
+	s.d.transport.CloseIdleConnections()
 	return nil
 }
 
-func (s *Store) name(key string) string { return s.prefix + key }
-func (s *Store) path(key string) string { return s.p.Scheme + "://" + s.bucket + "/" + s.name(key) }
-
 // WithMark implements [destination.Marker].
-func (s *Store) WithMark(mark string) destination.Store {
-	marked := *s
-	marked.mark = mark
-	return &marked
-}
+func (s *Store) WithMark(mark string) destination.Store { return &Store{s.Marked(mark), s.d} }
+
+// Path implements [portable.Driver].
+func (d *driver) Path(name string) string { return d.p.Scheme + "://" + d.bucket + "/" + name }

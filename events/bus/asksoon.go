@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	soonTime    = 2500 * time.Millisecond // of each of the two tries of AskSoon
+	soonTime    = 2400 * time.Millisecond // of each of the two tries of AskSoon, which end before 5 s
 	suspectTime = 30 * time.Second        // how long all of a group are asked after one has not answered
 )
 
@@ -48,7 +48,7 @@ func (b *Bus) AskSoon(ctx context.Context, subject string, query, answer any) er
 	if !b.suspects.has(subject) {
 		m, err := b.ask(ctx, soonTime, subject, query)
 		if err == nil {
-			if err := open(m, answer); fault.CodeOf(err) != fault.Unavailable {
+			if err := decodeAnswer(m, answer); fault.CodeOf(err) != fault.Unavailable {
 				return err
 			} // another may know more, or this one a moment later
 		} else if ctx.Err() != nil || b.connection() != nil {
@@ -61,7 +61,7 @@ func (b *Bus) AskSoon(ctx context.Context, subject string, query, answer any) er
 	if err != nil {
 		return unanswered(err, subject)
 	}
-	return open(m, answer)
+	return decodeAnswer(m, answer)
 }
 
 // ask sends a query and returns the first answer.

@@ -39,7 +39,8 @@ type Bus struct {
 	replicas int
 	log      *zap.Logger
 	unstored atomic.Int64
-	away     atomic.Bool // the server is; the connection's own status cannot be asked while it is made again
+	storedAt atomic.Int64 // when the server last stored something, in nanoseconds since 1970
+	away     atomic.Bool  // the server is; the connection's own status cannot be asked while it is made again
 	damage   atomic.Pointer[events.DamageError]
 
 	unpublished atomic.Bool // other processes do not know the damage yet
@@ -60,6 +61,7 @@ const pingInterval = 5 * time.Second
 const (
 	streamEvents   = "HOLDFAST_EVENTS"
 	streamCommands = "HOLDFAST_COMMANDS"
+	streamJobs     = "HOLDFAST_JOBS"
 	streamDLQ      = "HOLDFAST_DLQ"
 	streamProgress = "HOLDFAST_PROGRESS"
 )
@@ -69,6 +71,19 @@ const (
 // cluster that is still electing, until ctx ends, and logs what it waits for. The
 // caller must call [Bus.Close].
 func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
+	b, err := open(ctx, srv, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.provision(ctx, append(b.logStreams(), b.queueStreams()...)); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// open connects to NATS and leaves everything there as it is.
+func open(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -111,10 +126,6 @@ func Connect(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
 	b.nc, b.js = nc, js
-	if err := b.provision(ctx); err != nil {
-		nc.Close()
-		return nil, err
-	}
 	return b, nil
 }
 

@@ -35,7 +35,18 @@ func (n *subscription) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, consumerTime)
 	defer cancel()
 	cfg := n.cfg
+	begins, err := n.begins(ctx)
+	if err != nil {
+		return fmt.Errorf("consumer %s: %w", cfg.Durable, err)
+	}
+	cfg.Metadata = begins
 	old, err := n.s.js.Consumer(ctx, n.s.cfg.Stream, cfg.Durable)
+	if err == nil && n.outdated(old.CachedInfo(), begins) {
+		if err = n.s.js.DeleteConsumer(ctx, n.s.cfg.Stream, cfg.Durable); err == nil {
+			n.floor, err = 0, jetstream.ErrConsumerNotFound
+		}
+		sleep(ctx, remakeWait)
+	}
 	switch {
 	case err == nil: // where it begins cannot be changed
 		cfg.DeliverPolicy, cfg.OptStartSeq = old.CachedInfo().Config.DeliverPolicy, old.CachedInfo().Config.OptStartSeq
@@ -52,6 +63,24 @@ func (n *subscription) open(ctx context.Context) error {
 	return nil
 }
 
+// metaBegins is where a consumer keeps what it was made for.
+const metaBegins = "holdfast-begins"
+
+func (n *subscription) begins(ctx context.Context) (map[string]string, error) {
+	if n.s.cfg.Begins == nil {
+		return nil, nil //nolint:nilnil // a consumer without metadata
+	}
+	id, err := n.s.cfg.Begins(ctx)
+	return map[string]string{metaBegins: id}, err
+}
+
+// outdated reports whether a consumer was made for something else. One of a version
+// that did not note it goes on.
+func (n *subscription) outdated(info *jetstream.ConsumerInfo, begins map[string]string) bool {
+	was := info.Config.Metadata[metaBegins]
+	return n.s.cfg.Begins != nil && was != "" && was != begins[metaBegins]
+}
+
 // openPatiently opens the consumer, again and again while a cluster elects its leader.
 func (n *subscription) openPatiently(ctx context.Context) error {
 	for {
@@ -59,6 +88,9 @@ func (n *subscription) openPatiently(ctx context.Context) error {
 		if err == nil {
 			n.s.state(n.cfg.Durable, nil)
 			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		n.say(err)
 		n.s.state(n.cfg.Durable, err)
@@ -89,7 +121,13 @@ func (n *subscription) watch(ctx context.Context) {
 func (n *subscription) check(ctx context.Context) {
 	ictx, cancel := context.WithTimeout(ctx, consumerTime)
 	info, err := n.consumer().Info(ictx)
+	begins, berr := n.begins(ictx)
 	cancel()
+	if err == nil && berr == nil && n.outdated(info, begins) {
+		n.say(errors.New("what it was made for is gone; it begins anew"))
+		n.s.state(n.cfg.Durable, n.open(ctx))
+		return
+	}
 	if err == nil {
 		n.mu.Lock()
 		n.floor = info.AckFloor.Stream
@@ -112,7 +150,9 @@ func (n *subscription) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoHeartbeat) {
 		return
 	}
-	n.say(err)
+	if !errors.Is(err, jetstream.ErrServerShutdown) { // the connection says so, once for all consumers
+		n.say(err)
+	}
 	n.check(ctx)
 	sleep(ctx, retryWait)
 }

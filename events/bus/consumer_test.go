@@ -107,7 +107,7 @@ func TestDeletedConsumers(t *testing.T) {
 		}
 		return nil
 	})
-	for stream, name := range map[string]string{"HOLDFAST_EVENTS": requests.Name, "HOLDFAST_COMMANDS": "backup-default-poke"} {
+	for stream, name := range map[string]string{"HOLDFAST_EVENTS": requests.Name, "HOLDFAST_COMMANDS": "backup-default-poke=p"} {
 		if err := js.DeleteConsumer(t.Context(), stream, name); err != nil {
 			t.Fatal(err)
 		}
@@ -119,10 +119,12 @@ func TestDeletedConsumers(t *testing.T) {
 			t.Errorf("%s was handled %d times", id, n)
 		}
 	}
-	if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, "consumer "+requests.Name) }) {
-		t.Errorf("nothing names the consumer: %v", logs.All())
+	for _, name := range []string{requests.Name, "backup-default-poke=p"} {
+		if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, "consumer "+name) }) {
+			t.Errorf("nothing names the consumer %s: %v", name, logs.All())
+		}
 	}
-	testenv.Eventually(t, time.Minute, func() error { return b.Ready(t.Context()) })
+	testenv.Eventually(t, time.Minute, func() error { return b.Subscribed(t.Context()) })
 }
 
 // TestServerAway hangs the server: what is asked is answered soon, and not with a
@@ -223,7 +225,7 @@ func TestRouterWaitsForItsStream(t *testing.T) {
 	}))
 	run(t, r)
 	testenv.Eventually(t, 30*time.Second, func() error {
-		if err := b.Ready(t.Context()); err == nil {
+		if err := b.Subscribed(t.Context()); err == nil {
 			return errors.New("ready without streams")
 		}
 		return nil
@@ -267,5 +269,57 @@ func TestQuietWhileAway(t *testing.T) {
 	}
 	if n := len(logs.FilterMessage("Handler returned error").All()); n > 1 {
 		t.Errorf("the same line was logged %d times", n)
+	}
+}
+
+// TestOneLineWhileAway stops the server below several consumers: not each of them says so.
+func TestOneLineWhileAway(t *testing.T) {
+	srv, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	b, err := bus.Connect(t.Context(), srv, bus.Config{Logger: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	r, err := b.NewRouter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"create", "delete", "verify", "cancel"} {
+		if err := bus.HandleCommand(r, "backup", "default", verb, func(context.Context, *poke, events.Cause) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.HandleEvents(requests, events.HandlerFunc(func(context.Context, events.Envelope) error { return nil }))
+	run(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go b.Watch(ctx)
+	testenv.Eventually(t, time.Minute, func() error {
+		for _, verb := range []string{"create", "delete", "verify", "cancel"} {
+			c, err := bus.JetStream(b).Consumer(t.Context(), "HOLDFAST_COMMANDS", "backup-default-"+verb)
+			if err != nil {
+				return err
+			}
+			if c.CachedInfo().NumWaiting == 0 {
+				return fmt.Errorf("nobody fetches from %s", verb)
+			}
+		}
+		return nil
+	})
+	srv.Stop()
+	testenv.Eventually(t, time.Minute, func() error {
+		if logs.FilterMessage("waiting for the NATS server").Len() == 0 {
+			return errors.New("nothing says what is waited for")
+		}
+		return nil
+	})
+	if all := logs.All(); len(all) > 4 {
+		for _, e := range all {
+			t.Errorf("%s %v", e.Message, e.ContextMap())
+		}
 	}
 }

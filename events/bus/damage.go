@@ -225,7 +225,14 @@ const examineEvery = 5 * time.Second
 // Watch examines the log every few seconds until ctx ends, and tries whether the server
 // stores something again after it did not.
 func (b *Bus) Watch(ctx context.Context) error {
+	var away notice
 	for sleep(ctx, examineEvery) {
+		if err := b.connection(); err != nil {
+			if away.due(err.Error()) {
+				b.log.Warn("waiting for the NATS server", zap.Error(err))
+			}
+			continue
+		}
 		if b.troubled(troubleStore) {
 			b.probe(ctx)
 		}

@@ -55,8 +55,8 @@ func damaged(t *testing.T, b *bus.Bus, words string) {
 	if d == nil || !strings.Contains(d.Error(), words) || !strings.Contains(d.Error(), "holdfastd log accept") {
 		t.Fatalf("damage %v, want %q and the way out", d, words)
 	}
-	if err := b.Ready(t.Context()); !errors.Is(err, events.ErrDamaged) {
-		t.Errorf("ready: %v", err)
+	if err := b.Writable(t.Context()); !errors.Is(err, events.ErrDamaged) {
+		t.Errorf("writable: %v", err)
 	}
 	last, err := b.Log().Last(t.Context(), backupA)
 	if err != nil && !errors.Is(err, events.ErrNoEvent) {
@@ -129,8 +129,8 @@ func TestAnotherLog(t *testing.T) {
 		t.Fatalf("%v, %v", err, b.Damage())
 	}
 	bus.DeleteStreams(t, b)
-	if err := b.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "HOLDFAST_EVENTS is gone") {
-		t.Errorf("ready: %v", err)
+	if err := b.Readable(t.Context()); err == nil || !strings.Contains(err.Error(), "HOLDFAST_EVENTS is gone") {
+		t.Errorf("readable: %v", err)
 	}
 	bus.Provision(t, b)
 	damaged(t, b, "lost revision 1 and what follows, up to revision 5")
@@ -242,6 +242,23 @@ func TestBrokenEvents(t *testing.T) {
 		if !errors.Is(err, events.ErrBroken) {
 			t.Errorf("got %v, want ErrBroken", err)
 		}
+	}
+}
+
+// TestBrokenSlot puts a broken event behind a good one where only the last counts.
+func TestBrokenSlot(t *testing.T) {
+	b := embedded(t)
+	slot, held := events.SlotAggregate("p"), events.SlotAcquired{Holders: []events.Holder{{Kind: events.KindBackup, ID: "backup-a"}}}
+	if _, err := b.Log().Append(t.Context(), slot, 0, held, events.Cause{}); err != nil {
+		t.Fatal(err)
+	}
+	bus.Publish(t, b, "holdfast.evt."+slot.String()+".released", "dev.holdfast.slot.released.v1", "{")
+	last, err := b.Log().Last(t.Context(), slot)
+	if got, ok := last.Event.(events.SlotAcquired); err != nil || !ok || len(got.Holders) != 1 || last.Revision != 2 {
+		t.Errorf("last %+v, %v; want the good event under the revision of the broken one", last, err)
+	}
+	if _, err := b.Log().Append(t.Context(), slot, last.Revision, events.SlotReleased{}, events.Cause{}); err != nil {
+		t.Errorf("the slot cannot be given back: %v", err)
 	}
 }
 

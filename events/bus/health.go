@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,7 +41,9 @@ func (b *Bus) note(name string, err error) {
 
 // stored takes note of how a try to store something ended.
 func (b *Bus) stored(err error) {
-	if err != nil {
+	if err == nil {
+		b.storedAt.Store(time.Now().UnixNano())
+	} else {
 		b.unstored.Add(1)
 		err = fmt.Errorf("the NATS server stores nothing: %w. See its log; after a full disk make room and restart it", err)
 	}
@@ -48,6 +53,23 @@ func (b *Bus) stored(err error) {
 // briefly is how long something may not work before that is said: a leader may be
 // elected, or a consumer made again.
 const briefly = 3 * time.Second
+
+// awayError is events.ErrUnavailable in words for people.
+type awayError struct {
+	sentence string
+	err      error // may be nil
+}
+
+// Error implements error.
+func (e *awayError) Error() string { return e.sentence }
+
+// Unwrap returns ErrUnavailable and the cause.
+func (e *awayError) Unwrap() []error {
+	if e.err == nil {
+		return []error{events.ErrUnavailable}
+	}
+	return []error{events.ErrUnavailable, e.err}
+}
 
 // Health returns what keeps the log from being used, as far as this process knows
 // without asking, or nil.
@@ -64,14 +86,14 @@ func (b *Bus) Health() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t, ok := b.troubles[troubleStore]; ok && time.Since(t.since) > briefly {
-		return fmt.Errorf("%w: %w", events.ErrUnavailable, t.err)
+		return &awayError{t.err.Error(), t.err}
 	}
 	return nil
 }
 
 func (b *Bus) connection() error {
 	if b.away.Load() {
-		return fmt.Errorf("%w: the NATS server is away", events.ErrUnavailable)
+		return &awayError{"the NATS server is away", nil}
 	}
 	return nil
 }
@@ -87,10 +109,13 @@ func (b *Bus) connected(ctx context.Context) error {
 	return b.connection()
 }
 
-// Ready returns an error that says why the event log is out of reach, or damaged, or
-// takes no writes, or why something that reads it does not work, if it is so.
-func (b *Bus) Ready(ctx context.Context) error {
-	if err := b.Health(); err != nil {
+// Connected returns why the NATS server is out of reach, if it is.
+func (b *Bus) Connected(context.Context) error { return b.connection() }
+
+// Readable returns why the event log cannot be read, if it cannot: it reads the newest
+// event from the leader.
+func (b *Bus) Readable(ctx context.Context) error {
+	if err := errors.Join(b.connection(), b.suspected()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaderTime)
@@ -99,17 +124,43 @@ func (b *Bus) Ready(ctx context.Context) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("the stream %s is gone from the NATS server: bring its data back from a copy, or restart holdfastd, which begins a new one", streamEvents)
 	}
-	if err != nil {
-		return fmt.Errorf("event log: %w", err)
+	if err == nil {
+		_, err = b.askLeader(ctx, streamEvents, []byte(`{"last_by_subj":"`+eventPrefix+`>"}`))
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for name, t := range b.troubles {
-		if time.Since(t.since) > briefly {
-			return fmt.Errorf("%s: %w", name, t.err)
-		}
+	if err != nil && !errors.Is(err, events.ErrNoEvent) {
+		return &awayError{"the event log cannot be read: " + strings.TrimPrefix(err.Error(), events.ErrUnavailable.Error()+": "), err}
 	}
 	return nil
+}
+
+// probeEvery is how old the last write that succeeded may be for [Bus.Writable] to
+// believe that the next one succeeds.
+const probeEvery = 30 * time.Second
+
+// Writable returns why the event log takes no writes, if it does not: it is damaged, or
+// the server stores nothing, which is tried when nobody else has written for a while.
+func (b *Bus) Writable(ctx context.Context) error {
+	if err := b.Health(); err != nil {
+		return err
+	}
+	if time.Since(time.Unix(0, b.storedAt.Load())) > probeEvery {
+		b.probe(ctx)
+	}
+	return b.Health()
+}
+
+// Subscribed returns which consumers cannot be used, if there are some: what they should
+// deliver to this process waits.
+func (b *Bus) Subscribed(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(b.troubles)) {
+		if t := b.troubles[name]; name != troubleStore && time.Since(t.since) > briefly {
+			errs = append(errs, fmt.Errorf("%s cannot be used: %w", name, t.err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Queued returns how many commands nobody has dealt with.
@@ -123,12 +174,25 @@ func (b *Bus) Queued(ctx context.Context) (int64, error) {
 	return int64(s.CachedInfo().State.Msgs), nil
 }
 
+// DeadLetters returns how many commands were poisoned within the last 90 days, and when
+// the last one was.
+func (b *Bus) DeadLetters(ctx context.Context) (n uint64, last time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	defer cancel()
+	s, err := b.js.Stream(ctx, streamDLQ)
+	if err != nil {
+		return 0, last, unavailable(err)
+	}
+	state := s.CachedInfo().State
+	return state.Msgs, state.LastTime, nil
+}
+
 // probe finds out whether the server stores something again, by a message that is
 // deleted at once.
 func (b *Bus) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaderTime)
 	defer cancel()
-	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe", nil)
+	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe.probe", nil)
 	if b.stored(err); err != nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,7 +23,7 @@ func (b *Bus) dial(ctx context.Context, to string, opts []nats.Option) (*nats.Co
 		if err == nil {
 			return nc, nil
 		}
-		err = fmt.Errorf("connect to NATS at %s: %w", redacted(to), err)
+		err = fmt.Errorf("connect to %s: %w", redacted(to), err)
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) {
 			return nil, err
 		}
@@ -35,31 +36,51 @@ func (b *Bus) dial(ctx context.Context, to string, opts []nats.Option) (*nats.Co
 	}
 }
 
-// redacted returns a URL without its password.
+// redacted names the server of a URL, without its password.
 func redacted(to string) string {
-	if u, err := url.Parse(to); err == nil {
-		return u.Redacted()
+	if to == "" {
+		return "the embedded NATS server"
 	}
-	return "nats.url"
+	if u, err := url.Parse(to); err == nil {
+		return "NATS at " + u.Redacted()
+	}
+	return "NATS at nats.url"
 }
 
-func (b *Bus) provision(ctx context.Context) error {
-	const day = 24 * time.Hour
-	for _, c := range []jetstream.StreamConfig{
+const day = 24 * time.Hour
+
+// logStreams keep what has happened.
+func (b *Bus) logStreams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
 		{
 			Name: streamEvents, Subjects: []string{"holdfast.evt.*.*.*.*"}, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
 			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
 		},
+		{Name: streamDLQ, Subjects: []string{dlqPrefix + ">"}, MaxAge: 90 * day},
 		{
-			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
-			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
-		},
-		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
-		{
-			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,
+			Name: streamProgress, Subjects: []string{progressPrefix + "*.*.*"}, Storage: jetstream.MemoryStorage,
 			MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
 		},
-	} {
+	}
+}
+
+// queueStreams keep what has to be done.
+func (b *Bus) queueStreams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			Name: streamCommands, Subjects: []string{commandPrefix + "*.*.*.*", commandPrefix + "*.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
+		},
+		{
+			Name: streamJobs, Subjects: []string{jobPrefix + "*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Discard: jetstream.DiscardNew, AllowDirect: true, // no age: the log expects that they are done
+		},
+	}
+}
+
+// provision creates the streams that are missing.
+func (b *Bus) provision(ctx context.Context, streams []jetstream.StreamConfig) error {
+	for _, c := range streams {
 		c.Replicas = b.replicas
 		if err := b.createStream(ctx, c); err != nil {
 			return err
@@ -86,7 +107,7 @@ func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error 
 		case err == nil:
 			return nil
 		case known && api.ErrorCode == replicasNotSupported:
-			return fmt.Errorf("nats.replicas is %d, but the NATS server is not part of a cluster: set it to 1, or let nats.url name a cluster: %w", c.Replicas, err)
+			return notClustered(c.Replicas)
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 			err = fmt.Errorf("JetStream is not enabled on the NATS server; enable it there: %w", err)
 		}
@@ -100,20 +121,29 @@ func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error 
 	}
 }
 
-// raise gives a stream that is there the replicas of the configuration, if it has
-// fewer. Otherwise it is left as it is: its limits may have been tuned by the operator.
+// raise gives a stream that is there the subjects that it lacks, and the replicas of the
+// configuration, if it has fewer. Otherwise it is left as it is: its limits may have been
+// tuned by the operator.
 func (b *Bus) raise(ctx context.Context, c jetstream.StreamConfig) error {
 	s, err := b.js.Stream(ctx, c.Name)
 	if err != nil {
 		return err
 	}
 	now := s.CachedInfo().Config
+	changed := false
+	for _, subject := range c.Subjects { // an earlier version has made it
+		if !slices.Contains(now.Subjects, subject) {
+			now.Subjects, changed = append(now.Subjects, subject), true
+		}
+	}
 	switch {
 	case now.Replicas > c.Replicas:
 		b.log.Warn("the stream has more replicas than nats.replicas; it keeps them", zap.String("stream", c.Name), zap.Int("replicas", now.Replicas))
 	case now.Replicas < c.Replicas:
 		b.log.Warn("the stream has fewer replicas than nats.replicas; it gets them now", zap.String("stream", c.Name), zap.Int("replicas", now.Replicas))
-		now.Replicas = c.Replicas
+		now.Replicas, changed = c.Replicas, true
+	}
+	if changed {
 		_, err = b.js.UpdateStream(ctx, now)
 	}
 	return err

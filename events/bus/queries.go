@@ -68,7 +68,7 @@ func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, qu
 			q.respond(r, func() (any, error) {
 				var query Q
 				if err := json.Unmarshal(r.Data(), &query); err != nil {
-					return nil, fault.Wrap(err, fault.Invalid, "the query cannot be decoded")
+					return nil, fault.Wrap(err, fault.Invalid, "The question cannot be decoded: the services are of different versions")
 				}
 				return h(ctx, query)
 			})
@@ -107,17 +107,21 @@ func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error 
 	if err != nil {
 		return unanswered(err, subject)
 	}
-	return open(m, answer)
+	return decodeAnswer(m, answer)
 }
 
 // unanswered says for people who has not answered.
 func unanswered(err error, subject string) error {
 	who := "catalog"
-	if rest, ok := strings.CutPrefix(subject, "archive."); ok {
+	if rest, ok := strings.CutPrefix(subject, "archive.any."); ok {
+		destination, _, _ := strings.Cut(rest, ".")
+		who = "worker with the destination " + destination
+	} else if rest, ok := strings.CutPrefix(subject, "archive."); ok {
 		pool, _, _ := strings.Cut(rest, ".")
 		who = "worker of the pool " + pool
 	} else if rest, ok := strings.CutPrefix(subject, "pool."); ok {
-		who = "worker of the pool " + strings.TrimSuffix(rest, ".alive")
+		pool, _, _ := strings.Cut(rest, ".")
+		who = "worker of the pool " + pool
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
@@ -128,8 +132,8 @@ func unanswered(err error, subject string) error {
 	return fault.Wrap(err, fault.Unavailable, "The %s does not answer in time; try again", who)
 }
 
-// open decodes an answer.
-func open(m *nats.Msg, answer any) error {
+// decodeAnswer decodes an answer, or returns the error that it is.
+func decodeAnswer(m *nats.Msg, answer any) error {
 	if code := m.Header.Get(micro.ErrorCodeHeader); code != "" {
 		return fault.Errorf(fault.Code(code), "%s", m.Header.Get(micro.ErrorHeader))
 	}

@@ -27,12 +27,28 @@ const (
 // answering: a batch that ends early is no end, and the leader gives the rest.
 func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
 	return func(yield func(events.Envelope, error) bool) {
-		newest, err := l.leader(ctx, leaderRequest{LastFor: filter(a)})
+		for m, err := range l.messages(ctx, a, after) {
+			var env events.Envelope
+			if err == nil {
+				env, err = unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
+			}
+			if !yield(env, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// messages yields the stored events of an aggregate as Read does, and ends with the
+// first error.
+func (l *Log) messages(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
+		newest, err := l.b.leader(ctx, streamEvents, leaderRequest{LastFor: filter(a)})
 		if errors.Is(err, events.ErrNoEvent) {
 			return
 		}
 		if err != nil {
-			yield(events.Envelope{}, err)
+			yield(nil, err)
 			return
 		}
 		last, replicas := events.Revision(newest.Sequence), true
@@ -43,14 +59,10 @@ func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revisio
 			}
 			before := after
 			for m, err := range read(ctx, a, after) {
-				var env events.Envelope
-				if err == nil {
-					env, err = unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
-				}
-				if !yield(env, err) || err != nil {
+				if !yield(m, err) || err != nil {
 					return
 				}
-				after = env.Revision
+				after = events.Revision(m.Sequence)
 			}
 			if after == before {
 				replicas = false
@@ -81,7 +93,7 @@ func (l *Log) readBatch(ctx context.Context, a events.Aggregate, after events.Re
 // there is one.
 func (l *Log) leaderNext(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		m, err := l.leader(ctx, leaderRequest{Seq: uint64(after) + 1, NextFor: filter(a)})
+		m, err := l.b.leader(ctx, streamEvents, leaderRequest{Seq: uint64(after) + 1, NextFor: filter(a)})
 		if errors.Is(err, events.ErrNoEvent) {
 			err = fmt.Errorf("%w: the leader has lost events of %s after revision %d", events.ErrUnavailable, a, after)
 		}
@@ -91,11 +103,35 @@ func (l *Log) leaderNext(ctx context.Context, a events.Aggregate, after events.R
 
 // Last implements [events.Log].
 func (l *Log) Last(ctx context.Context, a events.Aggregate) (events.Envelope, error) {
-	m, err := l.leader(ctx, leaderRequest{LastFor: filter(a)})
+	m, err := l.b.leader(ctx, streamEvents, leaderRequest{LastFor: filter(a)})
 	if err != nil {
 		return events.Envelope{}, err
 	}
-	return unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
+	env, err := unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
+	if errors.Is(err, events.ErrBroken) {
+		return l.lastDecodable(ctx, a)
+	}
+	return env, err
+}
+
+// lastDecodable returns the newest event that can be decoded, under the revision of the
+// newest one.
+func (l *Log) lastDecodable(ctx context.Context, a events.Aggregate) (last events.Envelope, err error) {
+	var newest events.Revision
+	for m, err := range l.messages(ctx, a, 0) {
+		if err != nil {
+			return last, err
+		}
+		newest = events.Revision(m.Sequence)
+		if env, err := unmarshal(m.Subject, newest, m.Header.Get, m.Data); err == nil {
+			last = env
+		}
+	}
+	last.Revision = newest
+	if last.Event == nil {
+		last.Event = events.Broken{Err: events.ErrBroken} // nothing is known
+	}
+	return last, nil
 }
 
 // filter returns the subject of all events of an aggregate.
@@ -120,29 +156,29 @@ type leaderAnswer struct {
 	} `json:"message"`
 }
 
-// leader returns a message of the log, or [events.ErrNoEvent] if the leader says
+// leader returns a message of a stream, or [events.ErrNoEvent] if the leader says
 // that there is none.
-func (l *Log) leader(ctx context.Context, r leaderRequest) (*jetstream.RawStreamMsg, error) {
+func (b *Bus) leader(ctx context.Context, stream string, r leaderRequest) (*jetstream.RawStreamMsg, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.b.connected(ctx); err != nil {
+	if err := b.connected(ctx); err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {
 		var m *jetstream.RawStreamMsg
-		m, err = l.askLeader(ctx, data)
+		m, err = b.askLeader(ctx, stream, data)
 		if err == nil || errors.Is(err, events.ErrNoEvent) || try == leaderTries || ctx.Err() != nil {
 			return m, err
 		}
 	}
 }
 
-func (l *Log) askLeader(ctx context.Context, request []byte) (*jetstream.RawStreamMsg, error) {
+func (b *Bus) askLeader(ctx context.Context, stream string, request []byte) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaderTime)
 	defer cancel()
-	answer, err := l.b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streamEvents, request)
+	answer, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, request)
 	if err != nil {
 		return nil, unavailable(err)
 	}

@@ -108,6 +108,10 @@ func TestMistakesAtStart(t *testing.T) {
 			_, err := bus.Connect(t.Context(), nil, bus.Config{URL: "nats://u:p@" + addr, Replicas: 3})
 			return err
 		}, "not part of a cluster"},
+		"replicas that are looked at": {func() error {
+			_, err := bus.Inspect(t.Context(), bus.Config{URL: "nats://u:p@" + addr, Replicas: 3})
+			return err
+		}, "not part of a cluster"},
 		"password": {func() error {
 			_, err := bus.Connect(t.Context(), nil, bus.Config{URL: "nats://u:wrong@" + addr})
 			return err
@@ -132,10 +136,23 @@ func TestMistakesAtStart(t *testing.T) {
 	}
 }
 
-// TestReplicasAreRaised connects with more replicas than the streams have.
+// TestReplicasAreRaised connects with more replicas than the streams have. Whoever only
+// looks changes nothing, and says what will happen.
 func TestReplicasAreRaised(t *testing.T) {
 	url, _ := testenv.NATSCluster(t)
+	inspect := func(want int, words string) {
+		t.Helper()
+		notes, err := bus.Inspect(t.Context(), bus.Config{URL: url, Replicas: 3})
+		if err != nil || len(notes) != want || want > 0 && !strings.Contains(notes[0], words) {
+			t.Errorf("%q, %v; want %d such as %q", notes, err, want, words)
+		}
+	}
+	inspect(0, "")
 	for _, n := range []int{1, 3} {
+		if n == 3 {
+			inspect(4, "The stream HOLDFAST_EVENTS has 1 replicas; holdfastd gives it the 3 of nats.replicas")
+			inspect(4, "The stream HOLDFAST_EVENTS has 1 replicas")
+		}
 		b, err := bus.Connect(t.Context(), nil, bus.Config{URL: url, Replicas: n})
 		if err != nil {
 			t.Fatal(err)

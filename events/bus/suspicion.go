@@ -41,7 +41,7 @@ func (b *Bus) suspected() error {
 	defer b.mu.Unlock()
 	for key, s := range b.suspicions {
 		if time.Since(s.last) < forgetTime {
-			return fmt.Errorf("%w: revision %d was known and cannot be seen now", events.ErrUnavailable, key.Last)
+			return &awayError{fmt.Sprintf("revision %d of the event log was known and cannot be seen now", key.Last), nil}
 		}
 		delete(b.suspicions, key)
 	}

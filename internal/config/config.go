@@ -3,15 +3,13 @@
 package config
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
 // Config is the configuration file. The defaults are those of [Default].
 type Config struct {
+	File               string         `yaml:"-"`        // that was read; empty: none
 	DataDir            string         `yaml:"data_dir"` // event log, catalog, scratch
 	HTTP               HTTP           `yaml:"http"`
 	NATS               NATS           `yaml:"nats"`
@@ -27,11 +25,13 @@ type Config struct {
 	Keys               []Key          `yaml:"keys"`
 }
 
-// HTTP is where the gateway listens.
+// HTTP is where the process listens.
 type HTTP struct {
-	Listen  string        `yaml:"listen"`   // host:port
-	MaxWait time.Duration `yaml:"max_wait"` // of a request for its backup
-	TLS     struct {
+	Listen        string        `yaml:"listen"`         // host:port of the gateway
+	MetricsListen string        `yaml:"metrics_listen"` // host:port of /healthz, /readyz and /metrics; empty: those of the gateway, if there is one
+	MaxWait       time.Duration `yaml:"max_wait"`       // of a request for its backup
+	MaxQueued     int           `yaml:"max_queued"`     // jobs of a project that wait or run; beyond that requests are refused
+	TLS           struct {
 		Cert string `yaml:"cert"` // PEM files
 		Key  string `yaml:"key"`
 	} `yaml:"tls"`
@@ -39,12 +39,12 @@ type HTTP struct {
 
 // NATS says where the log is.
 type NATS struct {
-	URL      string `yaml:"url"`      // empty: embedded
+	URL      Secret `yaml:"url"`      // may hold a password; empty: embedded
 	Replicas int    `yaml:"replicas"` // of the streams: 1, or 3 on a cluster
 	Creds    string `yaml:"creds"`    // file
 	Listen   string `yaml:"listen"`   // host:port of the embedded server; empty: no port
 	User     string `yaml:"user"`     // of that port
-	Password string `yaml:"password"`
+	Password Secret `yaml:"password"`
 	TLS      struct {
 		CA   string `yaml:"ca"` // PEM files
 		Cert string `yaml:"cert"`
@@ -100,7 +100,7 @@ type Hooks struct {
 
 // Database says how to reach the database.
 type Database struct {
-	URL     string `yaml:"url"`      // postgres://…
+	URL     Secret `yaml:"url"`      // postgres://…
 	Tools   string `yaml:"tools"`    // folder of pg_dump
 	RootKey string `yaml:"root_key"` // file of pgsodium
 }
@@ -128,34 +128,6 @@ type ConfigFiles struct {
 	MaxFile Size     `yaml:"max_file"` // larger files are left out with a warning; default 64MiB
 }
 
-// UnmarshalYAML implements the interface of the YAML library.
-func (s *Storage) UnmarshalYAML(decode func(any) error) error {
-	type plain Storage
-	isNone, err := noneOr(decode, (*plain)(s))
-	s.None = isNone
-	return err
-}
-
-// UnmarshalYAML implements the interface of the YAML library.
-func (f *Folder) UnmarshalYAML(decode func(any) error) error {
-	type plain Folder
-	isNone, err := noneOr(decode, (*plain)(f))
-	f.None = isNone
-	return err
-}
-
-// none is the word that takes the place of a part.
-const none = "none"
-
-// noneOr decodes the word none or a mapping.
-func noneOr(decode func(any) error, mapping any) (isNone bool, err error) {
-	var word string
-	if decode(&word) == nil && word == none {
-		return true, nil
-	}
-	return false, decode(mapping)
-}
-
 // Encryption says who can read encrypted archives.
 type Encryption struct {
 	Default      bool     `yaml:"default"`
@@ -168,7 +140,7 @@ type Key struct {
 	Name        string            `yaml:"name"`
 	Hash        string            `yaml:"hash"`        // sha256:…
 	Permissions map[string]string `yaml:"permissions"` // none, read or write by resource
-	Projects    []string          `yaml:"projects"`    // default: all
+	Projects    []string          `yaml:"projects"`    // nil: all; empty: none
 	Expires     string            `yaml:"expires"`     // RFC 3339; empty: never
 }
 
@@ -187,27 +159,11 @@ func Default() Config {
 		Backup:  Backup{Slots: 1, AckWait: 30 * time.Second, StallTimeout: 10 * time.Minute, LockTimeout: time.Minute},
 		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour, StallTimeout: 30 * time.Minute, Patience: 10 * time.Minute, RolePasswords: BackupPasswords},
 	}
-	c.HTTP.Listen, c.HTTP.MaxWait, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1, "local"
+	c.HTTP.Listen, c.HTTP.MaxWait, c.HTTP.MaxQueued, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1000, 1, defaultDestination
 	return c
 }
 
 // Has reports whether this process runs a service.
 func (c Config) Has(service string) bool {
 	return slices.Contains(c.Services, service)
-}
-
-// Size is a number of bytes, written as 512MiB, 1GiB, 10GB or a plain number.
-type Size int64
-
-// UnmarshalYAML implements the interface of the YAML library.
-func (s *Size) UnmarshalYAML(b []byte) error {
-	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
-	n := strings.TrimRight(text, "KMGTiB")
-	unit, ok := map[string]float64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}[text[len(n):]]
-	f, err := strconv.ParseFloat(strings.TrimSpace(n), 64)
-	if err != nil || !ok || f < 0 || f*unit > 1<<62 {
-		return fmt.Errorf("%q is not a size such as 512MiB or 1GiB", text)
-	}
-	*s = Size(f * unit)
-	return nil
 }

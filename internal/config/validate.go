@@ -7,14 +7,19 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 var (
-	projectID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	poolName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	keyHash   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	word    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`) // of a project or a pool
+	keyHash = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+const (
+	wordRule           = "must be 1 to 63 lower-case letters, digits, '-' and '_', and begin with a letter or digit"
+	defaultDestination = "local"
 )
 
 // validate finds everything that is wrong with a configuration.
@@ -27,77 +32,106 @@ func (f *file) validate(c *Config) {
 }
 
 func (f *file) validateServer(c *Config) {
-	if _, _, err := net.SplitHostPort(c.HTTP.Listen); err != nil {
-		f.about("$.http.listen", "must be host:port, such as 127.0.0.1:8080")
+	f.validateListen("http.listen", c.HTTP.Listen)
+	if c.HTTP.MetricsListen != "" {
+		f.validateListen("http.metrics_listen", c.HTTP.MetricsListen)
+		if c.HTTP.MetricsListen == c.HTTP.Listen && c.Has(Gateway) && !strings.HasSuffix(c.HTTP.Listen, ":0") {
+			f.about("http.metrics_listen", "must be another port than http.listen")
+		}
+	}
+	if c.NATS.Listen != "" {
+		f.validateListen("nats.listen", c.NATS.Listen)
 	}
 	if c.HTTP.MaxWait < time.Second {
-		f.about("$.http.max_wait", "must be at least 1s")
+		f.about("http.max_wait", "must be at least 1s")
+	}
+	if c.HTTP.MaxQueued < 1 {
+		f.about("$.http.max_queued", "must be at least 1")
 	}
 	if (c.HTTP.TLS.Cert == "") != (c.HTTP.TLS.Key == "") {
-		f.about("$.http.tls", "needs both cert and key")
+		f.about("http.tls", "needs both cert and key")
 	}
 	if c.NATS.Replicas != 1 && c.NATS.Replicas != 3 && c.NATS.Replicas != 5 {
-		f.about("$.nats.replicas", "must be 1, 3 or 5")
+		f.about("nats.replicas", "must be 1, 3 or 5")
 	}
 	if c.NATS.URL == "" && c.NATS.Replicas > 1 {
-		f.about("$.nats.replicas", "must be 1 without nats.url: the embedded server is one")
+		f.about("nats.replicas", "must be 1 without nats.url: the embedded server is one")
 	}
 	if c.NATS.URL != "" && c.NATS.Listen != "" {
-		f.about("$.nats.listen", "is for the embedded server, but nats.url names another one")
+		f.about("nats.listen", "is for the embedded server, but nats.url names another one")
 	}
 	if c.NATS.Listen != "" && (c.NATS.User == "" || c.NATS.Password == "") {
-		f.about("$.nats.listen", "needs nats.user and nats.password: whoever reaches the port could write to the log")
+		f.about("nats.listen", "needs nats.user and nats.password: whoever reaches the port could write to the log")
 	}
 	if len(c.Services) == 0 {
-		f.about("$.services", "is empty")
+		f.about("services", "is empty")
 	}
 	known := []string{Gateway, Worker, Restorer, Catalog}
 	for i, s := range c.Services {
 		if !slices.Contains(known, s) {
-			f.about(fmt.Sprintf("$.services[%d]", i), "is %q; there is %s", s, strings.Join(known, ", "))
+			f.about(fmt.Sprintf("services[%d]", i), "is unknown; there is %s", strings.Join(known, ", "))
 		}
 	}
 	if c.DataDir == "" {
-		f.about("$.data_dir", "is empty")
+		f.about("data_dir", "is empty")
+	}
+}
+
+// validateListen looks at the address of a port.
+func (f *file) validateListen(key, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		f.about(key, "must be host:port, such as 127.0.0.1:8080")
 	}
 }
 
 func (f *file) validateWorker(c *Config) {
-	if !poolName.MatchString(c.Pool) {
-		f.about("$.pool", "must match %s", poolName)
+	if !word.MatchString(c.Pool) {
+		f.about("pool", "%s", wordRule)
 	}
 	if c.Backup.Slots < 1 {
-		f.about("$.backup.slots", "must be at least 1")
+		f.about("backup.slots", "must be at least 1")
 	}
 	for path, d := range map[string]time.Duration{
-		"$.backup.ack_wait": c.Backup.AckWait, "$.backup.stall_timeout": c.Backup.StallTimeout, "$.backup.lock_timeout": c.Backup.LockTimeout,
-		"$.restore.stall_timeout": c.Restore.StallTimeout,
+		"backup.ack_wait": c.Backup.AckWait, "backup.stall_timeout": c.Backup.StallTimeout, "backup.lock_timeout": c.Backup.LockTimeout,
+		"restore.stall_timeout": c.Restore.StallTimeout,
 	} {
 		if d < time.Second {
 			f.about(path, "must be at least 1s")
 		}
 	}
 	if c.Restore.Slots < 1 {
-		f.about("$.restore.slots", "must be at least 1")
+		f.about("restore.slots", "must be at least 1")
 	}
 	if c.Restore.Patience < 0 {
-		f.about("$.restore.patience", "must not be negative")
+		f.about("restore.patience", "must not be negative")
 	}
 	if c.Restore.KeepOld < 0 {
-		f.about("$.restore.keep_old", "must not be negative")
+		f.about("restore.keep_old", "must not be negative")
 	}
 	if p := c.Restore.RolePasswords; p != BackupPasswords && p != ServerPasswords {
-		f.about("$.restore.role_passwords", "is %q; it must be %s or %s", p, BackupPasswords, ServerPasswords)
+		f.about("restore.role_passwords", "must be %s or %s", BackupPasswords, ServerPasswords)
 	}
 	if c.Encryption.Default && len(c.Encryption.Recipients) == 0 {
-		f.about("$.encryption.default", "needs encryption.recipients")
+		f.about("encryption.default", "needs encryption.recipients")
+	}
+	for i, r := range c.Encryption.Recipients {
+		if f.checks.Recipient == nil {
+			break
+		}
+		if err := f.checks.Recipient(r); err != nil {
+			f.about(fmt.Sprintf("encryption.recipients[%d]", i), "%v", err)
+		}
 	}
 }
 
 func (f *file) validateDestinations(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
-		path := "$.destinations." + name
-		if _, ok := f.drivers(name); !ok {
+		path := "destinations." + name
+		if _, ok := f.checks.Destination(name); !ok {
 			f.about(path, "is not a destination that this version knows")
 			continue
 		}
@@ -109,21 +143,22 @@ func (f *file) validateDestinations(c *Config) {
 		}
 	}
 	if _, ok := c.Destinations[c.DefaultDestination]; !ok {
-		f.about("$.default_destination", "is %q, but there is only %s", c.DefaultDestination, strings.Join(slices.Sorted(maps.Keys(c.Destinations)), ", "))
+		f.about("default_destination", "must be one of the destinations: %s", strings.Join(slices.Sorted(maps.Keys(c.Destinations)), ", "))
 	}
 }
 
 func (f *file) validateProjects(c *Config) {
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for i := range c.Projects {
-		p, path := &c.Projects[i], fmt.Sprintf("$.projects[%d]", i)
-		if !projectID.MatchString(p.ID) {
-			f.about(path+".id", "is %q; it must match %s", p.ID, projectID)
+		p, path := &c.Projects[i], fmt.Sprintf("projects[%d]", i)
+		if !word.MatchString(p.ID) {
+			f.about(path+".id", "%s", wordRule)
 		}
-		if seen[p.ID] {
-			f.about(path+".id", "%q is there twice", p.ID)
+		if first, ok := seen[p.ID]; ok && p.ID != "" {
+			f.about(path+".id", "is that of projects[%d]", first)
+		} else {
+			seen[p.ID] = i
 		}
-		seen[p.ID] = true
 		if p.Name == "" {
 			p.Name = p.ID
 		}
@@ -131,25 +166,43 @@ func (f *file) validateProjects(c *Config) {
 			f.about(path, "has no part: set supabase, or some of database.url, storage.path, functions.path, config.root")
 		}
 		if p.Database.URL != "" {
-			f.validateDatabase(path+".database.url", p.Database.URL)
+			f.validateDatabase(path+".database.url", string(p.Database.URL))
 		}
+		f.validateFiles(path, p)
 		if p.Restore.Timeout == 0 {
 			p.Restore.Timeout = 5 * time.Minute
 		}
 		if (p.Restore.Before == "") != (p.Restore.After == "") || p.Restore.Timeout < 0 {
 			f.about(path+".restore", "needs both before and after, and a timeout above zero")
 		}
-		if b := p.Storage.Backend; b != "" && b != "file" {
-			f.about(path+".storage.backend", "is %q; a storage backend on S3 cannot be backed up yet, only file", b)
-		}
-		if p.EnvFile != "" && p.Supabase == "" {
-			f.about(path+".env_file", "belongs to a project with supabase")
-		}
-		if p.Config.MaxFile == 0 {
-			p.Config.MaxFile = defaultMaxFile
-		}
-		if p.Config.Root != "" && len(p.Config.Include) == 0 {
-			f.about(path+".config", "has a root but no include patterns")
+	}
+}
+
+// validateFiles looks at where the files of a project are.
+func (f *file) validateFiles(path string, p *Project) {
+	if b := p.Storage.Backend; b != "" && b != "file" {
+		f.about(path+".storage.backend", "must be file; a storage backend on S3 cannot be backed up yet")
+	}
+	if p.EnvFile != "" && p.Supabase == "" {
+		f.about(path+".env_file", "belongs to a project with supabase")
+	}
+	if p.Config.MaxFile == 0 {
+		p.Config.MaxFile = defaultMaxFile
+	}
+	if p.Config.Root != "" && len(p.Config.Include) == 0 {
+		f.about(path+".config", "has a root but no include patterns")
+	}
+	for _, list := range []struct {
+		key      string
+		patterns []string
+	}{{"include", p.Config.Include}, {"exclude", p.Config.Exclude}} {
+		for i, pattern := range list.patterns {
+			if f.checks.Pattern == nil {
+				continue
+			}
+			if err := f.checks.Pattern(pattern); err != nil {
+				f.about(fmt.Sprintf("%s.config.%s[%d]", path, list.key, i), "%v", err)
+			}
 		}
 	}
 }
@@ -165,27 +218,5 @@ func (f *file) validateDatabase(path, raw string) {
 	}
 	if u.Port() == "6543" {
 		f.about(path, "leads to port 6543, the pooler's transaction port, through which pg_dump cannot work; use the database's own port")
-	}
-}
-
-func (f *file) validateKeys(c *Config) {
-	for i, k := range c.Keys {
-		path := fmt.Sprintf("$.keys[%d]", i)
-		if k.Name == "" {
-			f.about(path+".name", "is missing")
-		}
-		if !keyHash.MatchString(k.Hash) {
-			f.about(path+".hash", "must be sha256: and 64 hex digits; `holdfastd keys new` prints it")
-		}
-		for resource, level := range k.Permissions {
-			if resource != "backups" || level != "none" && level != "read" && level != "write" {
-				f.about(path+".permissions", "%s: %s is not known; there is backups: none, read or write", resource, level)
-			}
-		}
-		if k.Expires != "" {
-			if _, err := time.Parse(time.RFC3339, k.Expires); err != nil {
-				f.about(path+".expires", "must be a time such as 2027-01-01T00:00:00Z")
-			}
-		}
 	}
 }

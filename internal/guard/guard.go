@@ -20,7 +20,7 @@ const GiveUp = 30 * time.Second
 
 const (
 	tick       = time.Second
-	fenceCheck = 5 * time.Second
+	fenceCheck = 3 * time.Second // what was cancelled shall stop within 5 s
 )
 
 // Watch says what is watched.
@@ -30,7 +30,7 @@ type Watch struct {
 	Look func(ctx context.Context) (phase string, moved bool)
 	// Stall is how long nothing may move; 0: for ever.
 	Stall time.Duration
-	// Fenced is called every five seconds and returns the error with which the work
+	// Fenced is called every three seconds and returns the error with which the work
 	// shall end because another attempt has taken over, or nil.
 	Fenced func(ctx context.Context) error
 }

@@ -12,7 +12,7 @@ import (
 
 // Service is something that runs until its context ends.
 type Service struct {
-	Name string
+	Name string // stands before its errors, unless it is empty
 	// Run blocks until ctx ends and everything it started has ended. An error
 	// before that stops all other services.
 	Run func(ctx context.Context) error
@@ -27,10 +27,14 @@ func All(ctx context.Context, grace time.Duration, services ...Service) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range services {
 		g.Go(func() error {
-			if err := s.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				return fmt.Errorf("%s: %w", s.Name, err)
+			err := s.Run(ctx)
+			switch {
+			case err == nil || errors.Is(err, context.Canceled):
+				return nil
+			case s.Name == "":
+				return err
 			}
-			return nil
+			return fmt.Errorf("%s: %w", s.Name, err)
 		})
 	}
 	ended := make(chan error, 1)

@@ -44,6 +44,10 @@ func TestDecisions(t *testing.T) {
 			return backup.Fail(s, events.BackupFailed{Attempt: attempt, Retryable: retry})
 		}
 	}
+	cancel := func(s backup.State) (events.Event, error) { return backup.RequestCancel(s, backup.Cancel{}) }
+	cancelQueued := func(s backup.State) (events.Event, error) {
+		return backup.RequestCancel(s, backup.Cancel{Queued: true})
+	}
 	reject := func(s backup.State) (events.Event, error) { return backup.Reject(s, fault.Invalid, "m") }
 	for name, c := range map[string]struct {
 		state  backup.State
@@ -62,10 +66,14 @@ func TestDecisions(t *testing.T) {
 		"the next attempt after a crash":              {state: after(requested, started), decide: start, want: events.BackupStarted{Attempt: 2, Worker: "w"}},
 		"nothing starts without a request":            {state: after(), decide: start, err: events.ErrBehind},
 		"nothing starts after the end":                {state: after(requested, started, completed), decide: start, err: events.ErrNoChange},
-		"cancelling":                                  {state: after(requested, started), decide: backup.RequestCancel, want: events.BackupCancelRequested{}},
-		"cancelling twice changes nothing":            {state: after(requested, events.BackupCancelRequested{}), decide: backup.RequestCancel, err: events.ErrNoChange},
-		"what has ended is not cancelled":             {state: after(requested, started, completed), decide: backup.RequestCancel, code: fault.Conflict},
-		"what was never there is not cancelled":       {state: after(), decide: backup.RequestCancel, code: fault.BackupNotFound},
+		"cancelling":                                  {state: after(requested, started), decide: cancel, want: events.BackupCancelRequested{}},
+		"cancelling twice changes nothing":            {state: after(requested, events.BackupCancelRequested{}), decide: cancel, err: events.ErrNoChange},
+		"what has ended is not cancelled":             {state: after(requested, started, completed), decide: cancel, code: fault.Conflict},
+		"what is queued is cancelled":                 {state: after(), decide: cancelQueued, want: events.BackupCancelRequested{}},
+		"what is queued is cancelled once":            {state: after(events.BackupCancelRequested{}), decide: cancelQueued, err: events.ErrNoChange},
+		"what was cancelled in the queue is refused":  {state: after(events.BackupCancelRequested{}), decide: accept("h"), code: fault.Conflict},
+		"and may be asked again":                      {state: after(events.BackupCancelRequested{}, events.BackupRejected{}), decide: accept("h"), want: requested},
+		"what was never there is not cancelled":       {state: after(), decide: cancel, code: fault.BackupNotFound},
 		"a cancelled backup has an end":               {state: after(requested, started, events.BackupCancelRequested{}), decide: backup.EndCancel, want: events.BackupCancelled{Attempt: 1}},
 		"the next attempt of a cancelled backup":      {state: after(requested, started, events.BackupCancelRequested{}), decide: start, want: events.BackupCancelled{Attempt: 1}},
 		"an end that nobody asked for":                {state: after(requested, started), decide: backup.EndCancel, err: events.ErrNoChange},
@@ -89,7 +97,7 @@ func TestDecisions(t *testing.T) {
 		"a deletion that nobody asked for has no end": {state: after(requested, started, completed), decide: func(s backup.State) (events.Event, error) { return backup.EndDelete(s, events.BackupDeleted{}) }, err: events.ErrNoChange},
 		"three crashes are the end": {
 			state: after(requested, started, events.BackupStarted{Attempt: 2}, events.BackupStarted{Attempt: 3}), decide: start,
-			want: events.BackupFailed{Attempt: 3, Reason: events.ReasonCrashed, Final: true, Message: "The worker died in each of three attempts; its log and the log of the system say why"},
+			want: events.BackupFailed{Attempt: 3, Reason: events.ReasonCrashed, Final: true, Message: "The worker died in each of 3 attempts; its log and the log of the system say why"},
 		},
 	} {
 		got, err := c.decide(c.state)

@@ -17,6 +17,12 @@ const (
 	VerbCancel = "cancel"
 )
 
+// Queues of requested backups.
+const (
+	QueueBackups = "backup" // shared by all projects of a pool, in turn
+	QueueSafety  = "safety" // of what a restore is about to replace: beside the others, each under the slot of its restore
+)
+
 // Types of backups. A type other than Full names the one part that is backed up.
 const (
 	Full      = "full"
@@ -85,8 +91,9 @@ func (c Verify) CommandRoute() events.Route {
 type Cancel struct {
 	ID      string          `json:"id"`
 	Project string          `json:"project"`
-	Pool    string          `json:"pool"`            // whose worker decides: the backup's, or another if that has none
-	Known   events.Revision `json:"known,omitempty"` // as in Delete
+	Pool    string          `json:"pool"`             // whose worker decides: the backup's, or another if that has none
+	Known   events.Revision `json:"known,omitempty"`  // as in Delete
+	Queued  bool            `json:"queued,omitempty"` // the command that asks for the backup lies in the queue
 }
 
 // CommandRoute implements [events.Command].

@@ -1,6 +1,8 @@
 package backup
 
 import (
+	"fmt"
+
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
@@ -13,6 +15,9 @@ const MaxAttempts = 3
 func Accept(s State, c Create) (events.Event, error) {
 	if s.Exists() {
 		return nil, Repeat(s, c.BodyHash)
+	}
+	if s.Cancel {
+		return nil, fault.Errorf(fault.Conflict, "The backup was cancelled before a worker took it")
 	}
 	return events.BackupRequested{
 		Pool: c.Pool, Type: c.Type, Destination: c.Destination, Encrypt: c.Encrypt, Origin: c.Origin, Under: c.Under, BodyHash: c.BodyHash,
@@ -51,28 +56,37 @@ func Start(s State, worker, token string) (events.Event, error) {
 	case s.Attempt >= MaxAttempts:
 		return events.BackupFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, Final: true,
-			Message: "The worker died in each of three attempts; its log and the log of the system say why",
+			Message: fmt.Sprintf("The worker died in each of %d attempts; its log and the log of the system say why", s.Attempt),
 		}, nil
 	}
 	return events.BackupStarted{Attempt: s.Attempt + 1, Worker: worker, Token: token}, nil
 }
 
 // RequestCancel decides on a [Cancel]. When it was asked for already it changes nothing.
-func RequestCancel(s State) (events.Event, error) {
-	switch {
-	case !s.Exists() || s.Deleted:
-		return nil, fault.Errorf(fault.BackupNotFound, "Backup not found")
-	case s.Terminal():
-		return nil, fault.Errorf(fault.Conflict, "The backup has ended already")
-	case s.Cancel:
+func RequestCancel(s State, c Cancel) (events.Event, error) {
+	if err := Cancellable(s); err != nil && (s.Exists() || !c.Queued) {
+		return nil, err
+	}
+	if s.Cancel || !s.Exists() && s.Rejected != nil && s.Revision > c.Known { // it was refused since
 		return nil, events.ErrNoChange
 	}
 	return events.BackupCancelRequested{}, nil
 }
 
+// Cancellable returns nil when the backup can still be cancelled, and otherwise why not.
+func Cancellable(s State) error {
+	switch {
+	case !s.Exists() || s.Deleted:
+		return fault.Errorf(fault.BackupNotFound, "Backup not found")
+	case s.Terminal():
+		return fault.Errorf(fault.Conflict, "The backup has ended already")
+	}
+	return nil
+}
+
 // EndCancel decides that a backup which was asked to stop has stopped.
 func EndCancel(s State) (events.Event, error) {
-	if !s.Cancel || s.Terminal() {
+	if !s.Cancel || Cancellable(s) != nil {
 		return nil, events.ErrNoChange
 	}
 	return events.BackupCancelled{Attempt: s.Attempt}, nil

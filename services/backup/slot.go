@@ -34,7 +34,7 @@ func Acquire(s Slot, h events.Holder) (events.Event, error) {
 	}
 	for _, other := range s.Holders {
 		if other.Exclusive {
-			return nil, fault.Errorf(fault.Conflict, "%s %s works on the project", other.Kind, other.ID)
+			return nil, fault.Errorf(fault.Conflict, "The %s %s works on the project", other.Kind, other.ID)
 		}
 	}
 	return events.SlotAcquired{Holder: h, Holders: append(slices.Clone(s.Holders), h)}, nil

@@ -60,7 +60,7 @@ func (s State) Apply(env events.Envelope) State {
 	case events.BackupVerified:
 		s.Verified, s.Unverified = env.Revision, s.Unverified && !e.Whole()
 	case events.BackupRejected:
-		s.Rejected = &e
+		s.Rejected, s.Cancel = &e, false
 	case events.BackupStarted:
 		s.Attempt, s.Running = e.Attempt, true
 		s.Tokens = append(slices.Clone(s.Tokens), make([]string, max(0, e.Attempt-len(s.Tokens)))...)
@@ -78,7 +78,7 @@ func (s State) Apply(env events.Envelope) State {
 		s.Cancel = true
 	case events.BackupCancelled:
 		s.Running, s.Ended = false, env.Time
-		s.Failed = &events.BackupFailed{Attempt: e.Attempt, Message: "Cancelled", Final: true}
+		s.Failed = &events.BackupFailed{Attempt: e.Attempt, Reason: events.ReasonCancelled, Message: "Cancelled", Final: true}
 	case events.BackupHeld:
 		s.Held = true
 	case events.BackupReleased:

@@ -55,6 +55,7 @@ type Backup struct {
 	History      *History         `json:"history,omitempty"`   // a page of the restores that have brought it back; if asked for
 	Restoring    bool             `json:"restoring,omitempty"` // a restore of it is pending or running; not in lists
 	Broken       events.Revision  `json:"broken,omitempty"`    // the newest of its events that cannot be decoded
+	First        events.Revision  `json:"first"`               // of the first event
 	Revision     events.Revision  `json:"revision"`            // of the newest event
 }
 
@@ -122,10 +123,11 @@ type List struct {
 // MaxLimit is the largest page.
 const MaxLimit = 500
 
-// Cursor is the place behind a backup in the order of lists.
+// Cursor is the place behind a backup, or a restore, in the order of lists.
 type Cursor struct {
-	Created time.Time `json:"created"`
-	ID      string    `json:"id"`
+	Created time.Time       `json:"created"`
+	ID      string          `json:"id"`
+	First   events.Revision `json:"first,omitempty"` // of a backup
 }
 
 // Page is an answer to [List].

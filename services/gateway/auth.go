@@ -91,7 +91,7 @@ func (g *Gateway) authenticate(c *fiber.Ctx) error {
 		return fault.Errorf(fault.Unauthenticated, "An API key is needed: send it in the header X-API-Key")
 	}
 	// The lookup goes by the hash, so its time says nothing of the key.
-	k, ok := g.keys[HashKey(strings.TrimSpace(secret))]
+	k, ok := (*g.keys.Load())[HashKey(strings.TrimSpace(secret))]
 	if !ok || !k.Expires.IsZero() && time.Now().After(k.Expires) {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 		return fault.Errorf(fault.Unauthenticated, "The API key is unknown or has expired")

@@ -63,7 +63,11 @@ type problem struct {
 	RequestID string     `json:"requestId"`
 }
 
-const retryAfter = "5" // seconds
+// Seconds after which a client may try again.
+const (
+	retryAfter      = "5"
+	retryAfterQueue = "60" // a job takes its time
+)
 
 // answerError is the one place where errors become answers.
 func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
@@ -83,8 +87,14 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	} else if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
 		code, message = fault.Unavailable, "The event log is out of reach; try again"
 	}
+	if code == fault.Internal {
+		message = "Internal error; the log of holdfastd says more under the request id " + requestIDOf(c)
+	}
 	if code == fault.Unavailable {
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
+	}
+	if code == fault.RateLimited {
+		c.Set(fiber.HeaderRetryAfter, retryAfterQueue)
 	}
 	if code == fault.Internal || errors.Unwrap(err) != nil {
 		g.cfg.Logger.Error("request failed", zap.String("request_id", requestIDOf(c)), zap.String("code", string(code)), zap.Error(err))

@@ -13,15 +13,18 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	recoverer "github.com/gofiber/fiber/v2/middleware/recover"
 	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
 // Config says how to serve.
@@ -29,16 +32,14 @@ type Config struct {
 	Listen  string        // host:port; port 0 chooses one
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
-	Keys    []Key
-	Checks  []Check       // of /readyz
-	Stall   time.Duration // a client that takes nothing of a download for so long is cut off; default 30 s
-	Logger  *zap.Logger
-}
 
-// Check is a thing that must work before requests can be served.
-type Check struct {
-	Name string
-	Do   func(ctx context.Context) error
+	MaxQueued int // jobs of a project that wait or run, beyond which requests are refused; 0: no limit
+
+	Keys    []Key
+	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
+	Metrics bool             // serve /metrics; false: another port of this process does
+	Stall   time.Duration    // a client that takes nothing of a download for so long is cut off; default 30 s
+	Logger  *zap.Logger
 }
 
 // Backend is what the gateway asks.
@@ -49,11 +50,23 @@ type Backend struct {
 	Watch    func(a events.Aggregate) (changed <-chan struct{}, stop func())
 	Progress func(ctx context.Context, a events.Aggregate) (events.Progress, bool)
 	Archive  func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
-	Damage   func() *events.DamageError                  // what the log has lost; may be nil
-	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker; may be nil
-	Queued   func(ctx context.Context) (int64, error)    // commands that nobody has taken; may be nil
-	Health   func() error                                // what keeps the log from being used just now; may be nil
+	Damage   func() *events.DamageError                           // what the log has lost; may be nil
+	Alive    func(ctx context.Context, service, pool string) bool // reports whether a pool has a worker of a service; may be nil
+	Queued   func(ctx context.Context) (int64, error)             // commands that nobody has taken; may be nil
+	Health   func() error                                         // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
+
+	// DeadLetters returns how many commands were set aside, and when the last one was; may
+	// be nil.
+	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)
+	// Backlog returns how many jobs of a project wait or run in a pool; may be nil.
+	Backlog func(ctx context.Context, pool, project string) (uint64, error)
+	// Waiting decodes the command of a verb about a job into cmd, if nobody has dealt with
+	// it, and returns when it was sent; the zero time means that there is none.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
+	// Find returns the aggregate of a kind with an id, of whatever project, or
+	// [events.ErrNoEvent].
+	Find func(ctx context.Context, kind, id string) (events.Aggregate, error)
 }
 
 // Gateway serves the REST contract.
@@ -62,11 +75,10 @@ type Gateway struct {
 	b         Backend
 	app       *fiber.App
 	listener  net.Listener
-	waiting   chan struct{} // one for each request that waits
-	downloads chan struct{} // one for each download
-	keys      map[string]Key
+	waiting   chan struct{}                  // one for each request that waits
+	downloads chan struct{}                  // one for each download
+	keys      atomic.Pointer[map[string]Key] // by hash
 	pools     pools
-	queued    queued
 }
 
 // Limits of what goes on at the same time, since a client that has gone away is
@@ -82,15 +94,13 @@ const (
 	shutdownGrace = 10 * time.Second
 )
 
-// New opens the port. The caller must call [Gateway.Run].
+// New opens the port. The caller must call [Gateway.Run]. Until then nobody is answered.
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
-		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads), keys: map[string]Key{},
-		pools: pools{without: map[string]time.Time{}},
+		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads),
+		pools: pools{without: map[string]time.Time{}, noRestorer: map[string]time.Time{}},
 	}
-	for _, k := range cfg.Keys {
-		g.keys[k.Hash] = k
-	}
+	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {
 		g.cfg.Stall = 30 * time.Second
 	}
@@ -110,15 +120,30 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	return g, nil
 }
 
+// SetKeys takes the place of the keys of [Config]: who has another is refused from now on.
+func (g *Gateway) SetKeys(keys []Key) {
+	byHash := make(map[string]Key, len(keys))
+	for _, k := range keys {
+		byHash[k.Hash] = k
+	}
+	g.keys.Store(&byHash)
+}
+
 // Addr returns where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b.Catalog, g.b.Damage, g.pools.workers, g.b.Queued)
+	metrics := newMetrics(g.b, g.pools.workers)
+	m := g.cfg.Monitor
+	m.Register(metrics, metrics.requests)
+	m.Warn(g.warnings)
+	m.Pools(g.pools.states)
 	g.app.Use(g.accessLog(metrics), recoverer.New())
-	g.app.Get("/healthz", func(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) })
-	g.app.Get("/readyz", g.ready)
-	g.app.Get("/metrics", metrics.handler())
+	g.app.Get("/healthz", adaptor.HTTPHandler(m.Healthz()))
+	g.app.Get("/readyz", adaptor.HTTPHandler(m.Readyz()))
+	if g.cfg.Metrics {
+		g.app.Get("/metrics", adaptor.HTTPHandler(m.Metrics()))
+	}
 
 	api := g.app.Group("/api/v1", g.authenticate, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
@@ -134,6 +159,7 @@ func (g *Gateway) routes() {
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
 	api.Post("/restores/:id/undo", write, g.undo)
+	api.Post("/restores/:id/cancel", write, g.cancelRestore)
 }
 
 // writable refuses what would write while the log is damaged.
@@ -165,18 +191,4 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil // the rest is cut off; nothing is lost by it
 	}
 	return errors.Join(err, <-ended)
-}
-
-// ready answers /readyz: what is not ready, and why; and what needs somebody.
-func (g *Gateway) ready(c *fiber.Ctx) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	checks, status := map[string]string{}, fiber.StatusOK
-	for _, check := range g.cfg.Checks {
-		checks[check.Name] = "ok"
-		if err := check.Do(ctx); err != nil {
-			checks[check.Name], status = err.Error(), fiber.StatusServiceUnavailable
-		}
-	}
-	return c.Status(status).JSON(fiber.Map{"ready": status == fiber.StatusOK, "checks": checks, "warnings": append(g.warnings(ctx), g.pools.warnings()...)})
 }

@@ -4,23 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
 )
 
-// metrics answers /metrics: what the catalog knows, and what this process does.
+// metrics are what the catalog knows, and what the gateway does.
 type metrics struct {
-	catalog  catalog.Reader
-	damage   func() *events.DamageError // nil: not known here
-	workers  func() map[string]bool     // whether a pool has a worker
-	queued   func(context.Context) (int64, error)
-	registry *prometheus.Registry
+	b        Backend
+	workers  func() map[string]bool // whether a pool has a worker
 	requests *prometheus.CounterVec
 }
 
@@ -29,41 +22,39 @@ var (
 	descBytes    = prometheus.NewDesc("holdfast_backup_bytes", "Stored bytes of the backups that are listed.", []string{"project", "status", "type", "destination"}, nil)
 	descDuration = prometheus.NewDesc("holdfast_backup_duration_seconds", "From request to end of completed backups.", []string{"type"}, nil)
 	descQueue    = prometheus.NewDesc("holdfast_backup_queue_depth", "Backups that wait for a worker or for another attempt, and commands that nobody has taken.", nil, nil)
-	descLag      = prometheus.NewDesc("holdfast_projection_lag_events", "How far the catalog is behind the log.", nil, nil)
-	descRevision = prometheus.NewDesc("holdfast_projection_revision", "The newest event that the catalog knows.", nil, nil)
 	descSuccess  = prometheus.NewDesc("holdfast_last_success_timestamp_seconds", "When the last backup of a project completed.", []string{"project"}, nil)
 	descDamaged  = prometheus.NewDesc("holdfast_verification_failed", "Backups whose last verification failed.", []string{"project"}, nil)
 	descRestores = prometheus.NewDesc("holdfast_restores", "Restores into a project, without dry runs.", []string{"project", "status"}, nil)
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
-	descBroken   = prometheus.NewDesc("holdfast_log_broken_events", "Events of the log that cannot be decoded.", nil, nil)
+	descBroken   = prometheus.NewDesc("holdfast_undecodable_events", "Events of the log that cannot be decoded.", nil, nil)
+	descLetters  = prometheus.NewDesc("holdfast_dead_letters", "Commands of the last 90 days that were set aside, because they could not be decoded or failed each time.", nil, nil)
 	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
 	descWorkers  = prometheus.NewDesc("holdfast_pool_has_worker", "Whether a pool that has projects or backups to make has a worker.", []string{"pool"}, nil)
-	descUp       = prometheus.NewDesc("holdfast_catalog_up", "Whether the catalog answered.", nil, nil)
 )
 
-func newMetrics(r catalog.Reader, damage func() *events.DamageError, workers func() map[string]bool, queued func(context.Context) (int64, error)) *metrics {
-	m := &metrics{catalog: r, damage: damage, workers: workers, queued: queued, registry: prometheus.NewRegistry(), requests: prometheus.NewCounterVec(
+func newMetrics(b Backend, workers func() map[string]bool) *metrics {
+	return &metrics{b: b, workers: workers, requests: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
-	m.registry.MustRegister(m, m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
-
-func (m *metrics) handler() fiber.Handler {
-	return adaptor.HTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 }
 
 // Describe implements prometheus.Collector.
-func (*metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descLag, descRevision, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLost, descWorkers, descUp} {
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	monitor.Catalog(m.b.Catalog).Describe(out)
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLetters, descLost, descWorkers} {
 		out <- d
 	}
 }
 
 // collectLog tells of the log and of the workers.
-func (m *metrics) collectLog(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
-	if m.damage != nil {
+func (m *metrics) collectLog(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) {
+	if m.b.DeadLetters != nil {
+		if n, _, err := m.b.DeadLetters(ctx); err == nil {
+			gauge(descLetters, float64(n))
+		}
+	}
+	if m.b.Damage != nil {
 		lost := 0.0
-		if m.damage() != nil {
+		if m.b.Damage() != nil {
 			lost = 1
 		}
 		gauge(descLost, lost)
@@ -84,13 +75,11 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	m.collectLog(gauge)
-	f, err := m.catalog.Figures(ctx, catalog.Figures{})
-	if err != nil {
-		gauge(descUp, 0)
+	m.collectLog(ctx, gauge)
+	f, err := m.b.Catalog.Figures(ctx, catalog.Figures{})
+	if monitor.Progress(out, f, err); err != nil {
 		return
 	}
-	gauge(descUp, 1)
 	var queued int64
 	for _, b := range f.Backups {
 		labels := []string{b.Project, string(b.Status), b.Type, b.Destination}
@@ -100,14 +89,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			queued += b.Count
 		}
 	}
-	if m.queued != nil {
-		if n, err := m.queued(ctx); err == nil {
+	if m.b.Queued != nil {
+		if n, err := m.b.Queued(ctx); err == nil {
 			queued += n
 		}
 	}
 	gauge(descQueue, float64(queued))
-	gauge(descLag, float64(f.Lag))
-	gauge(descRevision, float64(f.Revision))
 	gauge(descBroken, float64(f.Broken))
 	for project, n := range f.Damaged {
 		gauge(descDamaged, float64(n), project)

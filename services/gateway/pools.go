@@ -8,13 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"go.uber.org/zap"
 
-	"github.com/holdfast-dev/holdfast/events"
-	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/gateway/monitor"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 // pools knows which pools of workers have work, and since when some have no worker.
@@ -23,6 +22,8 @@ type pools struct {
 	without map[string]time.Time // pools without a worker, since when
 	work    map[string]catalog.PoolWork
 	all     []string // that were looked at
+
+	noRestorer map[string]time.Time // pools without a worker for restores, since when
 }
 
 const (
@@ -59,7 +60,8 @@ func (g *Gateway) lookAtPools(ctx context.Context) {
 		work[w.Pool] = w
 	}
 	for pool, w := range work {
-		if g.pools.note(pool, g.b.Alive(ctx, pool)) {
+		g.pools.note(g.pools.noRestorer, pool, g.b.Alive(ctx, restore.Service, pool))
+		if g.pools.note(g.pools.without, pool, g.b.Alive(ctx, backup.Service, pool)) {
 			g.cfg.Logger.Warn(poolSentence(w), zap.String("pool", pool))
 		}
 	}
@@ -70,15 +72,15 @@ func (g *Gateway) lookAtPools(ctx context.Context) {
 
 // note takes note of whether a pool has a worker, and reports whether it has none since
 // now.
-func (p *pools) note(pool string, alive bool) (lost bool) {
+func (p *pools) note(without map[string]time.Time, pool string, alive bool) (lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, was := p.without[pool]
+	_, was := without[pool]
 	switch {
 	case alive:
-		delete(p.without, pool)
+		delete(without, pool)
 	case !was:
-		p.without[pool] = time.Now()
+		without[pool] = time.Now()
 	}
 	return !alive && !was
 }
@@ -101,6 +103,23 @@ func (p *pools) warnings() []string {
 	return all
 }
 
+// states returns for each pool whether it has workers, and since when it lacks one.
+func (p *pools) states() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]string{}
+	for _, pool := range p.all {
+		all[pool] = monitor.OK
+		if since, ok := p.noRestorer[pool]; ok {
+			all[pool] = "No worker for restores since " + since.UTC().Format(time.RFC3339)
+		}
+		if since, ok := p.without[pool]; ok {
+			all[pool] = "No worker since " + since.UTC().Format(time.RFC3339)
+		}
+	}
+	return all
+}
+
 // workers returns for each pool whether it has a worker.
 func (p *pools) workers() map[string]bool {
 	p.mu.Lock()
@@ -113,8 +132,13 @@ func (p *pools) workers() map[string]bool {
 	return all
 }
 
+// alive reports whether a pool has a worker of a service, as far as that can be known.
+func (g *Gateway) alive(ctx context.Context, service, pool string) bool {
+	return g.b.Alive == nil || g.b.Alive(ctx, service, pool)
+}
+
 // waitsFor says what a backup that has not ended waits for, or nothing.
-func (g *Gateway) waitsFor(b catalog.Backup) string {
+func (g *Gateway) waitsFor(ctx context.Context, b catalog.Backup) string {
 	if b.Status != catalog.Pending && b.Status != catalog.InProgress {
 		return ""
 	}
@@ -124,57 +148,41 @@ func (g *Gateway) waitsFor(b catalog.Backup) string {
 	switch {
 	case without:
 		return fmt.Sprintf("A worker of the pool %s; none has been running since %s", b.Pool, since.UTC().Format(time.RFC3339))
+	case !g.alive(ctx, backup.Service, b.Pool):
+		return fmt.Sprintf("A worker of the pool %s; none is running", b.Pool)
 	case b.Status == catalog.Pending:
 		return "A worker that is free, a restore of the project that ends, or the next attempt"
 	}
 	return ""
 }
 
-// cancel answers POST /backups/:id/cancel.
-func (g *Gateway) cancel(c *fiber.Ctx) error {
-	b, err := g.find(c)
-	if err != nil {
-		return err
+// restoreWaitsFor says what a restore that has not ended waits for, or nothing.
+func (g *Gateway) restoreWaitsFor(ctx context.Context, r catalog.Restore) string {
+	switch {
+	case r.Status != catalog.Pending && r.Status != catalog.InProgress:
+		return ""
+	case !g.alive(ctx, restore.Service, r.Pool):
+		return fmt.Sprintf("A worker of the pool %s that restores; none is running", r.Pool)
+	case r.Status == catalog.Pending:
+		return "A worker that is free, backups of the project that end, or the next attempt"
 	}
-	pool, err := g.poolWithWorker(c.UserContext(), b.Pool)
-	if err != nil {
-		return err
-	}
-	may := func(s backup.State) error {
-		if _, err := backup.RequestCancel(s); err != nil && fault.CodeOf(err) != fault.Internal {
-			return err
-		}
-		return nil
-	}
-	cmd := backup.Cancel{ID: b.ID, Project: b.Project, Pool: pool, Known: b.Revision}
-	state, err := perform(c, g, cmd, b.Revision, may, deleteWait, func(_, s backup.State) (bool, error) { return s.Terminal(), nil })
-	if err != nil {
-		return err
-	}
-	row, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: b.ID, Min: state.Revision})
-	if err != nil {
-		return err
-	}
-	status := fiber.StatusOK
-	if !state.Terminal() {
-		status = fiber.StatusAccepted
-	}
-	return c.Status(status).JSON(createAnswer{true, created(row)})
+	return ""
 }
 
-// poolWithWorker returns the pool, or, when it has no worker, another one that has.
-func (g *Gateway) poolWithWorker(ctx context.Context, pool string) (string, error) {
-	if g.b.Alive == nil || g.b.Alive(ctx, pool) {
-		return pool, nil
+// poolWithWorker returns the pool, or, when it has no worker of a service, another one
+// that has, and false when there is none at all.
+func (g *Gateway) poolWithWorker(ctx context.Context, service, pool string) (string, bool, error) {
+	if g.alive(ctx, service, pool) {
+		return pool, true, nil
 	}
 	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	for _, p := range projects {
-		if p.Pool != pool && g.b.Alive(ctx, p.Pool) {
-			return p.Pool, nil
+		if p.Pool != pool && g.alive(ctx, service, p.Pool) {
+			return p.Pool, true, nil
 		}
 	}
-	return "", fault.Wrap(events.ErrUnavailable, fault.Unavailable, "No worker of any pool is running, so nobody can decide; start one")
+	return pool, false, nil
 }

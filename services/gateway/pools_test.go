@@ -38,5 +38,8 @@ func TestPoolWithoutWorker(t *testing.T) {
 	s.want(s.call("POST", path+"/cancel", ""), 409, "ended already")
 	s.dead.Store("other", true)
 	a = s.want(s.call("POST", "/api/v1/backups", `{"projectId":"p"}`, "Prefer", "respond-async"), 202)
-	s.want(s.call("POST", a.Header.Get("Location")+"/cancel", ""), 503, "No worker of any pool is running")
+	s.want(s.call("POST", a.Header.Get("Location")+"/cancel", ""), 200, `"reason":"cancelled"`) // the pool's own worker finds it
+	if got := s.cancelledBy.Load(); got != "default" {
+		t.Errorf("the pool %v was asked", got)
+	}
 }

@@ -53,7 +53,7 @@ func (g *Gateway) list(c *fiber.Ctx) error {
 	}
 	if page.More {
 		last := page.Backups[len(page.Backups)-1]
-		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID})
+		out.Pagination.NextCursor = encodeCursor(catalog.Cursor{Created: last.Created, ID: last.ID, First: last.First})
 	}
 	if s := page.Stats; s != nil {
 		out.Stats = &statsView{s.Count, s.Size, s.ByDestination}
@@ -129,16 +129,28 @@ func (g *Gateway) withProgress(ctx context.Context, v backupView) backupView {
 	return v
 }
 
-// find returns the backup of a route with :id that the key may see.
-func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) { return g.findWith(c, nil) }
+// find returns the backup of a route with :id that the key may see and that a worker has
+// accepted.
+func (g *Gateway) find(c *fiber.Ctx) (catalog.Backup, error) {
+	b, err := g.findAny(c, nil)
+	if err == nil && b.Revision == 0 {
+		err = fault.Errorf(fault.Conflict, "The backup is queued: no worker of the pool %s has taken it yet", b.Pool)
+	}
+	return b, err
+}
 
-// findWith is find that asks for a page of the backup's restores as well.
-func (g *Gateway) findWith(c *fiber.Ctx, history *catalog.AskHistory) (catalog.Backup, error) {
+// findAny returns the backup of a route with :id that the key may see, also one that is
+// nothing but a command in the queue, which has no revision. It asks for a page of its
+// restores as well, unless history is nil.
+func (g *Gateway) findAny(c *fiber.Ctx, history *catalog.AskHistory) (catalog.Backup, error) {
 	id := c.Params("id")
 	if !backup.ValidID(id) {
 		return catalog.Backup{}, fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
 	b, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: id, History: history})
+	if fault.CodeOf(err) == fault.BackupNotFound {
+		b, err = g.unlistedBackup(c, id)
+	}
 	if err == nil && !keyOf(c).may(b.Project) {
 		err = fault.Errorf(fault.BackupNotFound, "Backup not found")
 	}
@@ -151,27 +163,12 @@ func (g *Gateway) get(c *fiber.Ctx) error {
 	if err != nil {
 		return fault.Errorf(fault.Invalid, "historyCursor must be the restoreHistoryCursor of an earlier answer")
 	}
-	b, err := g.findWith(c, &catalog.AskHistory{Only: keyOf(c).only(), Before: before})
-	if fault.CodeOf(err) == fault.BackupNotFound {
-		if row, ok := g.queued.get(c.Params("id")); ok && keyOf(c).may(row.Project) && g.isQueued(c.UserContext(), row) {
-			b, err = row, nil
-		}
-	}
+	b, err := g.findAny(c, &catalog.AskHistory{Only: keyOf(c).only(), Before: before})
 	if err != nil {
 		return err
 	}
 	v := g.withProgress(c.UserContext(), view(b))
-	v.WaitsFor = g.waitsFor(b)
+	v.WaitsFor = g.waitsFor(c.UserContext(), b)
 	v.addHistory(b.History)
 	return c.JSON(v)
-}
-
-// isQueued reports whether a backup is still nothing but a command.
-func (g *Gateway) isQueued(ctx context.Context, b catalog.Backup) bool {
-	s, err := fold[backup.State](ctx, g, events.BackupAggregate(b.Project, b.ID), 0)
-	if err == nil && (s.Exists() || s.Rejected != nil) {
-		g.queued.remove(b.ID)
-		return !s.Deleted && s.Rejected == nil // the catalog is about to know it
-	}
-	return true
 }

@@ -139,7 +139,7 @@ func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preferen
 		if err := restore.Repeat(state, cmd.BodyHash); !errors.Is(err, events.ErrNoChange) {
 			return state, err
 		}
-	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
 	before, limit, enough := state.Revision, pref.wait, restore.State.Terminal
@@ -164,7 +164,7 @@ func (g *Gateway) answerRestore(c *fiber.Ctx, cmd restore.Create, state restore.
 	if pref.said != "" {
 		c.Set("Preference-Applied", pref.said)
 	}
-	row := catalog.Restore{ID: cmd.ID, Backup: cmd.Backup, Project: cmd.Project, Parts: cmd.Parts, Status: catalog.Pending, Created: time.Now()} // until the worker says otherwise
+	row := queuedRestore(cmd, time.Now(), state) // until the worker says otherwise
 	if state.Exists() {
 		var err error
 		if row, err = g.b.Catalog.Restore(c.UserContext(), catalog.GetRestore{ID: cmd.ID, Min: state.Revision}); err != nil {
@@ -173,7 +173,7 @@ func (g *Gateway) answerRestore(c *fiber.Ctx, cmd restore.Create, state restore.
 	}
 	if f := state.Failed; f != nil && !pref.async {
 		if f.Reason == events.ReasonRefused {
-			return fault.Errorf(fault.Conflict, "The restore was refused: %s. The project is unchanged", f.Message)
+			return fault.Errorf(fault.Conflict, "The restore was refused: %s. The project is %s", f.Message, f.State)
 		}
 		return fault.Errorf(fault.RestoreFailed, "Restore failed: %s. The project is %s", f.Message, f.State)
 	}
@@ -181,16 +181,37 @@ func (g *Gateway) answerRestore(c *fiber.Ctx, cmd restore.Create, state restore.
 	if row.Status != catalog.Completed || pref.async {
 		status = fiber.StatusAccepted
 	}
-	return c.Status(status).JSON(restoreAnswer{true, viewRestore(row)})
+	return c.Status(status).JSON(restoreAnswer{true, g.restored(c.UserContext(), row)})
 }
 
-// findRestore returns the restore of a route with :id that the key may see.
+// restored returns a restore as an answer to a request about it.
+func (g *Gateway) restored(ctx context.Context, r catalog.Restore) restoreView {
+	v := viewRestore(r)
+	v.WaitsFor = g.restoreWaitsFor(ctx, r)
+	return v
+}
+
+// findRestore returns the restore of a route with :id that the key may see and that a
+// worker has accepted.
 func (g *Gateway) findRestore(c *fiber.Ctx) (catalog.Restore, error) {
+	r, err := g.findAnyRestore(c)
+	if err == nil && r.Revision == 0 {
+		err = fault.Errorf(fault.Conflict, "The restore is queued: no worker of the pool %s has taken it yet", r.Pool)
+	}
+	return r, err
+}
+
+// findAnyRestore returns the restore of a route with :id that the key may see, also one
+// that is nothing but a command in the queue, which has no revision.
+func (g *Gateway) findAnyRestore(c *fiber.Ctx) (catalog.Restore, error) {
 	id := c.Params("id")
 	if !restore.ValidID(id) {
 		return catalog.Restore{}, fault.Errorf(fault.NotFound, "Restore not found")
 	}
 	r, err := g.b.Catalog.Restore(c.UserContext(), catalog.GetRestore{ID: id})
+	if fault.CodeOf(err) == fault.NotFound {
+		r, err = g.unlistedRestore(c, id)
+	}
 	if err == nil && !keyOf(c).may(r.Project) {
 		err = fault.Errorf(fault.NotFound, "Restore not found")
 	}
@@ -199,11 +220,11 @@ func (g *Gateway) findRestore(c *fiber.Ctx) (catalog.Restore, error) {
 
 // getRestore answers GET /restores/:id.
 func (g *Gateway) getRestore(c *fiber.Ctx) error {
-	r, err := g.findRestore(c)
+	r, err := g.findAnyRestore(c)
 	if err != nil {
 		return err
 	}
-	v := viewRestore(r)
+	v := g.restored(c.UserContext(), r)
 	if r.Status == catalog.InProgress {
 		if p, ok := g.b.Progress(c.UserContext(), events.RestoreAggregate(r.Project, r.ID)); ok {
 			v.Progress = &p
@@ -219,10 +240,14 @@ func (g *Gateway) undo(c *fiber.Ctx) error {
 		return err
 	}
 	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool, Known: r.Revision}
-	may := func(s restore.State) error { return restore.Undoable(s, time.Now()) }
+	may := restore.Undoable
 	state, err := perform(c, g, cmd, r.Revision, may, g.cfg.MaxWait, func(before, s restore.State) (bool, error) {
 		if s.NotUndone != nil && s.Revision > before.Revision {
-			return true, fault.Errorf(fault.RestoreFailed, "The restore could not be undone: %s", s.NotUndone.Message)
+			code := fault.RestoreFailed
+			if s.NotUndone.Reason == events.ReasonRefused {
+				code = fault.Conflict
+			}
+			return true, fault.Errorf(code, "The restore could not be undone: %s", s.NotUndone.Message)
 		}
 		return s.Undone, nil
 	})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/catalog"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 // restoreView is a restore: the contract's fields, then ours.
@@ -32,6 +33,7 @@ type restoreView struct {
 	Undone       bool             `json:"undone,omitempty"`
 	Revision     events.Revision  `json:"revision"`
 	Damaged      string           `json:"damaged,omitempty"` // why what is shown may not be all
+	WaitsFor     string           `json:"waitsFor,omitempty"`
 }
 
 type checkView struct {
@@ -58,6 +60,9 @@ func viewRestore(r catalog.Restore) restoreView {
 	}
 	for _, w := range r.Warnings {
 		v.Warnings = append(v.Warnings, w.Sentence)
+	}
+	if r.Reason == string(events.ReasonCancelled) {
+		v.ProjectState = restore.Unchanged
 	}
 	if !r.Ended.IsZero() {
 		s := r.Ended.Sub(r.Created).Milliseconds() / 1000

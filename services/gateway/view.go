@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -77,7 +78,7 @@ type extras struct {
 	Verified     *bool             `json:"verified,omitempty"` // false of an adopted backup until its archive was looked at; of completed backups only
 	Revision     events.Revision   `json:"revision"`
 	Damaged      string            `json:"damaged,omitempty"`  // why what is shown may not be all
-	WaitsFor     string            `json:"waitsFor,omitempty"` // of GET only
+	WaitsFor     string            `json:"waitsFor,omitempty"` // not in lists
 }
 
 // damaged says what an event that cannot be decoded means, or nothing.
@@ -120,8 +121,10 @@ func view(b catalog.Backup) backupView {
 	return v
 }
 
-func created(b catalog.Backup) createdView {
+// created returns a backup as an answer to a request about it.
+func (g *Gateway) created(ctx context.Context, b catalog.Backup) createdView {
 	v := view(b)
+	v.WaitsFor = g.waitsFor(ctx, b)
 	return createdView{
 		v.ID, v.ProjectID, v.Type, v.Status, v.Destination, v.Path, v.Size, v.Duration, v.CreatedAt, v.CompletedAt, v.ProjectName, v.Encrypted, v.extras,
 	}

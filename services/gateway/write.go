@@ -152,7 +152,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 		if state.Deleted {
 			return state, fault.Errorf(fault.Conflict, "The backup that this Idempotency-Key made was deleted; use another key")
 		}
-	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
 	before, limit := state.Revision, pref.wait
@@ -166,6 +166,22 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 		}
 		return enough(s), nil
 	})
+}
+
+// send sends the command of a request, unless too many jobs of its project wait
+// already. What ends a job is always sent.
+func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
+	to := cmd.CommandRoute()
+	if g.b.Backlog != nil && g.cfg.MaxQueued > 0 && to.Verb != backup.VerbCancel {
+		n, err := g.b.Backlog(c.UserContext(), to.Pool, to.About.Project)
+		if err != nil {
+			return err
+		}
+		if n >= uint64(g.cfg.MaxQueued) {
+			return fault.Errorf(fault.RateLimited, "The project %s has %d jobs that wait or run, and no more are taken; try again when some have ended", to.About.Project, n)
+		}
+	}
+	return g.b.Send(c.UserContext(), cmd, cause(c))
 }
 
 // A request that waits bears it for a moment that the log cannot be used.
@@ -239,7 +255,7 @@ func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, kn
 		err = may(before)
 	}
 	if err == nil {
-		err = g.b.Send(ctx, cmd, cause(c))
+		err = g.send(c, cmd)
 	}
 	if err != nil {
 		return before, err
@@ -282,24 +298,18 @@ func (g *Gateway) answerCreate(c *fiber.Ctx, cmd backup.Create, state backup.Sta
 		}
 		return fault.Errorf(fault.BackupFailed, "Backup failed: %s", state.Failed.Message)
 	}
-	row := catalog.Backup{
-		ID: cmd.ID, Project: cmd.Project, ProjectName: cmd.Project, Type: cmd.Type, Status: catalog.Pending, Destination: cmd.Destination,
-		Encrypted: cmd.Encrypt, Origin: cmd.Origin, Pool: cmd.Pool, Created: time.Now(), // until the worker says otherwise
-	}
+	row := queuedBackup(cmd, time.Now(), state) // until the worker says otherwise
 	if state.Exists() {
 		var err error
 		if row, err = g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: cmd.ID, Min: state.Revision}); err != nil {
 			return err
 		}
 	}
-	if !state.Exists() {
-		g.queued.add(row)
-	}
 	status := fiber.StatusCreated
 	if row.Status != catalog.Completed || pref.async {
 		status = fiber.StatusAccepted
 	}
-	return c.Status(status).JSON(createAnswer{true, created(row)})
+	return c.Status(status).JSON(createAnswer{true, g.created(c.UserContext(), row)})
 }
 
 // deleteWait is how long a deletion may take before the client is sent away.
@@ -315,7 +325,11 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 		return fault.Errorf(fault.Conflict, "The backup is being restored; it can be deleted when that has ended")
 	}
 	cmd := backup.Delete{ID: b.ID, Project: b.Project, Pool: b.Pool, Known: b.Revision}
-	state, err := perform(c, g, cmd, b.Revision, backup.Deletable, deleteWait, func(before, s backup.State) (bool, error) {
+	limit, why := deleteWait, "has not done it yet"
+	if !g.alive(c.UserContext(), backup.Service, b.Pool) {
+		limit, why = acceptWait, "does it as soon as one is running; there is none now"
+	}
+	state, err := perform(c, g, cmd, b.Revision, backup.Deletable, limit, func(before, s backup.State) (bool, error) {
 		switch {
 		case s.Deleted:
 			return true, nil
@@ -328,7 +342,7 @@ func (g *Gateway) delete(c *fiber.Ctx) error {
 		return err
 	}
 	if !state.Deleted {
-		return fault.Errorf(fault.Unavailable, "The deletion is queued; the worker of the pool %s has not done it yet", b.Pool)
+		return fault.Errorf(fault.Unavailable, "The deletion is queued; a worker of the pool %s %s", b.Pool, why)
 	}
 	if _, err := g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: b.ID, Min: state.Revision}); fault.CodeOf(err) != fault.BackupNotFound {
 		return err

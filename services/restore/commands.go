@@ -9,7 +9,11 @@ const Service = "restore"
 const (
 	VerbCreate = "create"
 	VerbUndo   = "undo"
+	VerbCancel = "cancel"
 )
+
+// Queue is the queue of requested restores and dry runs.
+const Queue = "restore"
 
 // Stages of a restore, in their order.
 const (
@@ -24,6 +28,10 @@ const (
 	Unchanged = "unchanged"
 	Partly    = "partly restored"
 )
+
+// AliveSubject returns the subject of queries whether a pool has a worker for restores;
+// there is an answer if it has.
+func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
 
 // NewID returns a random id: "restore-" and 26 characters of base32.
 func NewID() string { return events.NewID(events.KindRestore) }
@@ -59,6 +67,20 @@ type Create struct {
 // CommandRoute implements [events.Command].
 func (c Create) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCreate, About: events.RestoreAggregate(c.Project, c.ID)}
+}
+
+// Cancel asks for the end of a restore that has not begun to swap.
+type Cancel struct {
+	ID      string          `json:"id"`
+	Project string          `json:"project"`
+	Pool    string          `json:"pool"`             // whose worker decides: the restore's, or another if that has none
+	Known   events.Revision `json:"known,omitempty"`  // as in Undo
+	Queued  bool            `json:"queued,omitempty"` // the command that asks for the restore lies in the queue
+}
+
+// CommandRoute implements [events.Command].
+func (c Cancel) CommandRoute() events.Route {
+	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCancel, About: events.RestoreAggregate(c.Project, c.ID)}
 }
 
 // Undo asks for what a restore has replaced.

@@ -1,7 +1,8 @@
 package restore
 
 import (
-	"time"
+	"errors"
+	"fmt"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
@@ -19,6 +20,9 @@ const (
 func Accept(s State, c Create) (events.Event, error) {
 	if s.Exists() {
 		return nil, Repeat(s, c.BodyHash)
+	}
+	if s.Cancel {
+		return nil, fault.Errorf(fault.Conflict, "The restore was cancelled before a worker took it")
 	}
 	return events.RestoreRequested{
 		Pool: c.Pool, Backup: c.Backup, BackupProject: c.BackupProject, Parts: c.Parts, Force: c.Force, Safety: c.Safety, DryRun: c.DryRun, BodyHash: c.BodyHash,
@@ -55,18 +59,56 @@ func Start(s State, worker string) (events.Event, error) {
 		return nil, events.ErrBehind
 	case s.Terminal():
 		return nil, events.ErrNoChange
+	case s.Cancel:
+		return events.RestoreCancelled{Attempt: s.Attempt}, nil
 	case s.Attempt >= limit:
 		return events.RestoreFailed{
 			Attempt: s.Attempt, Reason: events.ReasonCrashed, State: state, Final: true,
-			Message: "The worker died in each of its attempts; its log and the log of the system say why",
+			Message: fmt.Sprintf("The worker died in each of %d attempts; its log and the log of the system say why", s.Attempt),
 		}, nil
 	}
 	return events.RestoreStarted{Attempt: s.Attempt + 1, Worker: worker}, nil
 }
 
-// Stage decides that an attempt has completed a stage.
+// ErrCancelled ends an attempt because somebody has asked for that.
+var ErrCancelled = errors.New("the restore was asked to stop")
+
+// Cancellable returns nil when the restore can still be cancelled, and otherwise why not.
+func Cancellable(s State) error {
+	switch {
+	case !s.Exists():
+		return fault.Errorf(fault.NotFound, "Restore not found")
+	case s.Terminal():
+		return fault.Errorf(fault.Conflict, "The restore has ended already")
+	case s.Done(Ready):
+		return fault.Errorf(fault.Conflict, "The restore has begun to replace what is there, so it cannot be cancelled; when it has completed it can be undone")
+	}
+	return nil
+}
+
+// RequestCancel decides on a [Cancel]. When it was asked for already it changes nothing.
+func RequestCancel(s State, c Cancel) (events.Event, error) {
+	if err := Cancellable(s); err != nil && (s.Exists() || !c.Queued) {
+		return nil, err
+	}
+	if s.Cancel || !s.Exists() && s.Rejected != nil && s.Revision > c.Known { // it was refused since
+		return nil, events.ErrNoChange
+	}
+	return events.RestoreCancelRequested{}, nil
+}
+
+// EndCancel decides that a restore which was asked to stop has stopped.
+func EndCancel(s State) (events.Event, error) {
+	if !s.Cancel || Cancellable(s) != nil {
+		return nil, events.ErrNoChange
+	}
+	return events.RestoreCancelled{Attempt: s.Attempt}, nil
+}
+
+// Stage decides that an attempt has completed a stage. One that was asked to stop
+// completes none: after the last of them it could not be stopped any more.
 func Stage(s State, attempt int, stage string) (events.Event, error) {
-	if err := s.Mine(attempt); err != nil {
+	if err := s.Proceed(attempt); err != nil {
 		return nil, err
 	}
 	if s.Done(stage) {
@@ -114,8 +156,20 @@ func (s State) Mine(attempt int) error {
 	return nil
 }
 
+// Proceed returns ErrFenced unless the attempt is the running one, and ErrCancelled when
+// it was asked to stop.
+func (s State) Proceed(attempt int) error {
+	if err := s.Mine(attempt); err != nil {
+		return err
+	}
+	if s.Cancel {
+		return ErrCancelled
+	}
+	return nil
+}
+
 // Undoable returns nil when what was replaced can come back, and otherwise why not.
-func Undoable(s State, now time.Time) error {
+func Undoable(s State) error {
 	switch {
 	case !s.Exists():
 		return fault.Errorf(fault.NotFound, "Restore not found")
@@ -125,7 +179,7 @@ func Undoable(s State, now time.Time) error {
 		return fault.Errorf(fault.Conflict, "The restore has not completed, so there is nothing to undo")
 	case s.Undone:
 		return fault.Errorf(fault.Conflict, "The restore is undone already")
-	case !s.Keeps() || now.After(*s.Completed.KeptUntil):
+	case !s.Keeps():
 		return fault.Errorf(fault.Conflict, "What the restore has replaced is not kept any more; restore its safety backup instead")
 	}
 	return nil
@@ -133,11 +187,11 @@ func Undoable(s State, now time.Time) error {
 
 // RequestUndo decides on an [Undo]. When it is under way already it changes
 // nothing.
-func RequestUndo(s State, now time.Time) (events.Event, error) {
+func RequestUndo(s State) (events.Event, error) {
 	if s.Undoing {
 		return nil, events.ErrNoChange
 	}
-	if err := Undoable(s, now); err != nil {
+	if err := Undoable(s); err != nil {
 		return nil, err
 	}
 	return events.RestoreUndoRequested{}, nil
@@ -151,9 +205,10 @@ func EndUndo(s State, e events.Event) (events.Event, error) {
 	return e, nil
 }
 
-// Drop decides that what was replaced goes away, once its time has come.
-func Drop(s State, now time.Time) (events.Event, error) {
-	if !s.Keeps() || s.Undoing || now.Before(*s.Completed.KeptUntil) {
+// Drop decides that what was replaced goes away, from when on nothing can be undone. The
+// caller knows that its time has come.
+func Drop(s State) (events.Event, error) {
+	if !s.Keeps() || s.Undoing {
 		return nil, events.ErrNoChange
 	}
 	return events.RestoreOldDropped{}, nil

@@ -62,10 +62,11 @@ func TestDecisions(t *testing.T) {
 	fail := func(s restore.State) (events.Event, error) {
 		return restore.Fail(s, events.RestoreFailed{Attempt: 1, Retryable: true})
 	}
-	undo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s, now) }
-	lateUndo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s, later.Add(time.Second)) }
-	drop := func(s restore.State) (events.Event, error) { return restore.Drop(s, now) }
-	lateDrop := func(s restore.State) (events.Event, error) { return restore.Drop(s, later) }
+	undo := func(s restore.State) (events.Event, error) { return restore.RequestUndo(s) }
+	drop := func(s restore.State) (events.Event, error) { return restore.Drop(s) }
+	cancel := func(s restore.State) (events.Event, error) { return restore.RequestCancel(s, restore.Cancel{}) }
+	ready := func(s restore.State) (events.Event, error) { return restore.Stage(s, 1, restore.Ready) }
+	wanted := events.RestoreCancelRequested{}
 	second := events.RestoreStarted{Attempt: 2}
 	final := events.RestoreFailed{Attempt: 1, Final: true}
 	for _, x := range []struct {
@@ -91,18 +92,29 @@ func TestDecisions(t *testing.T) {
 		{"complete when fenced", complete, state(requested, started, second), events.ErrFenced},
 		{"complete twice", complete, state(requested, started, completed), events.ErrNoChange},
 		{"fail", fail, state(requested, started), "restore.failed.v1"},
+		{"cancel", cancel, state(requested, started), "restore.cancel_requested.v1"},
+		{"cancel twice", cancel, state(requested, started, wanted), events.ErrNoChange},
+		{"cancel nothing", cancel, state(), fault.NotFound},
+		{"cancel what has ended", cancel, state(requested, started, completed), fault.Conflict},
+		{"cancel what swaps", cancel, state(requested, started, stage(restore.Ready)), fault.Conflict},
+		{"start what was cancelled", start, state(requested, wanted), "restore.cancelled.v1"},
+		{"swap what was cancelled", ready, state(requested, started, wanted), restore.ErrCancelled},
+		{"end what was cancelled", restore.EndCancel, state(requested, started, wanted), "restore.cancelled.v1"},
+		{"end it twice", restore.EndCancel, state(requested, started, wanted, events.RestoreCancelled{Attempt: 1}), events.ErrNoChange},
+		{"end what nobody has cancelled", restore.EndCancel, state(requested, started), events.ErrNoChange},
+		{"accept what was cancelled in the queue", accept, state(wanted), fault.Conflict},
+		{"accept it again", accept, state(wanted, events.RestoreRejected{Code: "conflict"}), "restore.requested.v1"},
+		{"undo what was cancelled", undo, state(requested, started, wanted, events.RestoreCancelled{Attempt: 1}), fault.Conflict},
 		{"undo", undo, state(requested, started, completed), "restore.undo_requested.v1"},
 		{"undo nothing", undo, state(), fault.NotFound},
 		{"undo a failure", undo, state(requested, started, final), fault.Conflict},
 		{"undo twice", undo, state(requested, started, completed, events.RestoreUndoRequested{}), events.ErrNoChange},
 		{"undo what is undone", undo, state(requested, started, completed, events.RestoreUndoRequested{}, events.RestoreUndone{}), fault.Conflict},
-		{"undo too late", lateUndo, state(requested, started, completed), fault.Conflict},
 		{"undo what is gone", undo, state(requested, started, completed, events.RestoreOldDropped{}), fault.Conflict},
 		{"undo a dry run", undo, state(events.RestoreRequested{DryRun: true}, started, events.RestoreCompleted{Attempt: 1, Plan: &events.RestorePlan{}}), fault.Conflict},
-		{"drop too early", drop, state(requested, started, completed), events.ErrNoChange},
-		{"drop", lateDrop, state(requested, started, completed), "restore.old_dropped.v1"},
-		{"drop while undoing", lateDrop, state(requested, started, completed, events.RestoreUndoRequested{}), events.ErrNoChange},
-		{"drop twice", lateDrop, state(requested, started, completed, events.RestoreOldDropped{}), events.ErrNoChange},
+		{"drop", drop, state(requested, started, completed), "restore.old_dropped.v1"},
+		{"drop while undoing", drop, state(requested, started, completed, events.RestoreUndoRequested{}), events.ErrNoChange},
+		{"drop twice", drop, state(requested, started, completed, events.RestoreOldDropped{}), events.ErrNoChange},
 	} {
 		e, err := x.decide(x.s)
 		check(t, x.what, e, err, x.want)

@@ -19,10 +19,11 @@ type State struct {
 	Failed    *events.RestoreFailed // for good
 	Ended     time.Time             // when it completed or failed for good
 	Rejected  *events.RestoreRejected
+	Cancel    bool // somebody wants it to stop
 	Undoing   bool
 	Undone    bool
 	NotUndone *events.RestoreUndoFailed // the newest attempt to undo failed
-	Dropped   bool                      // what was replaced is gone
+	Dropped   bool                      // what was replaced is given up, and goes away
 	Revision  events.Revision           // of the newest event
 }
 
@@ -40,6 +41,15 @@ func (s State) Keeps() bool {
 	return s.Completed != nil && s.Completed.KeptUntil != nil && !s.Dropped
 }
 
+// KeepFor returns how long what was replaced is kept, as the restore has promised it; 0 if
+// the clock was set while it did.
+func (s State) KeepFor() time.Duration {
+	if !s.Keeps() {
+		return 0
+	}
+	return max(0, s.Completed.KeptUntil.Sub(s.Ended))
+}
+
 // Apply implements [events.State].
 func (s State) Apply(env events.Envelope) State {
 	s.Revision = env.Revision
@@ -47,7 +57,7 @@ func (s State) Apply(env events.Envelope) State {
 	case events.RestoreRequested:
 		s.Request, s.Created, s.Rejected = e, env.Time, nil
 	case events.RestoreRejected:
-		s.Rejected = &e
+		s.Rejected, s.Cancel = &e, false
 	case events.RestoreStarted:
 		s.Attempt, s.Running = e.Attempt, true
 	case events.RestoreStageCompleted:
@@ -61,6 +71,11 @@ func (s State) Apply(env events.Envelope) State {
 		if e.Final {
 			s.Failed, s.Ended = &e, env.Time
 		}
+	case events.RestoreCancelRequested:
+		s.Cancel = true
+	case events.RestoreCancelled:
+		s.Running, s.Ended = false, env.Time
+		s.Failed = &events.RestoreFailed{Attempt: e.Attempt, Reason: events.ReasonCancelled, Message: "Cancelled", State: Unchanged, Final: true}
 	case events.RestoreUndoRequested:
 		s.Undoing, s.NotUndone = true, nil
 	case events.RestoreUndone:

@@ -28,12 +28,12 @@ type Plan struct {
 }
 
 const (
-	chunk = 1 << 20
-	small = 8  // chunks of a part where the estimate allows it
-	blind = 16 // chunks of a part without an estimate: 10,000 of them are 156 GiB
-	few   = 24 // chunks in memory at least: three small parts
-	many  = 32 // chunks in memory at most, unless the parts are larger
-	ahead = 6  // chunks of the next part that can be read while a large one is on its way
+	chunk             = 1 << 20
+	minPartChunks     = 8  // chunks of a part where the estimate allows it
+	unknownSizeChunks = 16 // chunks of a part without an estimate: 10,000 of them are 156 GiB
+	minChunks         = 24 // chunks in memory at least: three small parts
+	maxChunks         = 32 // chunks in memory at most, unless the parts are larger
+	readAheadChunks   = 6  // chunks of the next part that can be read while a large one is on its way
 )
 
 // For chooses the size of parts by an estimate, so that an object a tenth larger
@@ -44,14 +44,14 @@ const (
 // MiB at 1 TiB.
 func For(e destination.Estimate, l Limits) (Plan, error) {
 	room := int64(e) + int64(e)/10
-	size := max(small, (room+int64(l.Parts)*chunk-1)/(int64(l.Parts)*chunk))
+	size := max(minPartChunks, (room+int64(l.Parts)*chunk-1)/(int64(l.Parts)*chunk))
 	if e == 0 {
-		size = blind
+		size = unknownSizeChunks
 	}
 	if int64(e) > l.Object || size*chunk > l.Part {
 		return Plan{}, fmt.Errorf("%w: about %d GiB are expected, one object can have %d GiB", destination.ErrTooLarge, e>>30, min(l.Object, l.Part*int64(l.Parts))>>30)
 	}
-	return Plan{Size: int(size * chunk), Chunks: int(max(few, min(many, 2*size), size+ahead)), limits: l}, nil
+	return Plan{Size: int(size * chunk), Chunks: int(max(minChunks, min(maxChunks, 2*size), size+readAheadChunks)), limits: l}, nil
 }
 
 // tooLarge says that a stream has outgrown its plan.

@@ -14,19 +14,19 @@ import (
 // to the end.
 type Opener func(ctx context.Context, offset, length int64) (io.ReadCloser, error)
 
-// Driver says how a driver reads.
-type Driver struct {
-	Policy  retry.Policy
-	Judge   func(error) retry.Verdict
-	Open    Opener
-	Explain func(error) error // makes an error of Open or of a read one of the driver's
+// Resumer says how ranges are opened, and when again.
+type Resumer struct {
+	Policy    retry.Policy
+	Retryable func(error) retry.Decision
+	Open      Opener
+	Explain   func(error) error // makes an error of Open or of a read one of the caller's
 }
 
 // Range opens a range and returns a reader that opens the rest of it again when a
 // read fails, or when none comes back within the timeout of the policy. The
 // caller closes. Reads end with ctx.
-func (d Driver) Range(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-	r := &reader{ctx: ctx, Driver: d, offset: offset, left: length}
+func (d Resumer) Range(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	r := &reader{ctx: ctx, Resumer: d, offset: offset, left: length}
 	if err := r.reopen(); err != nil {
 		return nil, d.Explain(err)
 	}
@@ -34,7 +34,7 @@ func (d Driver) Range(ctx context.Context, offset, length int64) (io.ReadCloser,
 }
 
 type reader struct {
-	Driver
+	Resumer
 	ctx    context.Context //nolint:containedctx // lives for one range
 	offset int64
 	left   int64 // negative: to the end
@@ -48,7 +48,7 @@ type reader struct {
 // the answer; Read has its own.
 func (r *reader) reopen() error {
 	r.drop()
-	return r.Policy.DoHTTP(r.ctx, 0, r.Judge, func(tctx context.Context) error {
+	return r.Policy.DoHTTP(r.ctx, 0, r.Retryable, func(tctx context.Context) error {
 		ctx, cancel := context.WithCancel(r.ctx)
 		stop := context.AfterFunc(tctx, cancel)
 		cur, err := r.Open(ctx, r.offset, r.left) //nolint:contextcheck // the answer is read after this call

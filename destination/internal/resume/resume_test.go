@@ -16,10 +16,10 @@ import (
 
 var content = bytes.Repeat([]byte("0123456789"), 1000)
 
-func again(error) retry.Verdict { return retry.Verdict{Again: true} }
+func again(error) retry.Decision { return retry.Decision{Again: true} }
 
-func driver(p retry.Policy, judge func(error) retry.Verdict, open resume.Opener) resume.Driver {
-	return resume.Driver{Policy: p, Judge: judge, Open: open, Explain: func(err error) error { return err }}
+func driver(p retry.Policy, judge func(error) retry.Decision, open resume.Opener) resume.Resumer {
+	return resume.Resumer{Policy: p, Retryable: judge, Open: open, Explain: func(err error) error { return err }}
 }
 
 // hanging never answers.
@@ -80,7 +80,7 @@ func TestItGivesUp(t *testing.T) {
 		if _, err := io.ReadAll(r); !errors.Is(err, errCut) {
 			t.Errorf("got %v", err)
 		}
-		_, err = driver(retry.Policy{}, func(error) retry.Verdict { return retry.Verdict{} }, func(context.Context, int64, int64) (io.ReadCloser, error) {
+		_, err = driver(retry.Policy{}, func(error) retry.Decision { return retry.Decision{} }, func(context.Context, int64, int64) (io.ReadCloser, error) {
 			return nil, errCut
 		}).Range(t.Context(), 0, -1)
 		if !errors.Is(err, errCut) {

@@ -30,13 +30,13 @@ func withHint(ctx context.Context) (context.Context, *hint) {
 
 // DoHTTP is [Policy.Do] for calls by way of a [Transport], whose wish to come later
 // is heard. The calls may take longer than the policy says.
-func (p Policy) DoHTTP(ctx context.Context, longer time.Duration, judge func(error) Verdict, call func(context.Context) error) error {
+func (p Policy) DoHTTP(ctx context.Context, longer time.Duration, retryable func(error) Decision, call func(context.Context) error) error {
 	if longer > 0 && p.Timeout == 0 {
 		p.Timeout = p.orDefault().Timeout + longer
 	}
 	ctx, h := withHint(ctx)
-	return p.Do(ctx, func(err error) Verdict {
-		v := judge(err)
+	return p.Do(ctx, func(err error) Decision {
+		v := retryable(err)
 		v.After = time.Duration(h.after.Load())
 		return v
 	}, call)

@@ -5,8 +5,9 @@ package retry
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 // Policy says how often and for how long. The zero Policy is the default.
@@ -32,40 +33,49 @@ func (p Policy) orDefault() Policy {
 	return p
 }
 
-// Verdict is what a driver makes of an error.
-type Verdict struct {
+// Decision is what a driver makes of an error.
+type Decision struct {
 	Again bool          // the call may be repeated
 	After time.Duration // not sooner, as the destination wishes; 0: it has no wish
 }
 
-// Do calls f, with a deadline, until it returns nil, until judge says that it is
+// Do calls f, with a deadline, until it returns nil, until retryable says that it is
 // of no use, or until the tries are used up. It returns the last error of f, or
 // that of ctx. The context that f gets ends when f returns.
-func (p Policy) Do(ctx context.Context, judge func(error) Verdict, f func(ctx context.Context) error) error {
+func (p Policy) Do(ctx context.Context, retryable func(error) Decision, f func(ctx context.Context) error) error {
 	p = p.orDefault()
-	for try := 1; ; try++ {
+	w := &wait{ExponentialBackOff: backoff.NewExponentialBackOff()}
+	w.InitialInterval, w.MaxInterval, w.Multiplier = p.Wait, maxWait, 2
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := p.call(ctx, f)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
+		if err == nil {
+			return struct{}{}, nil
 		}
-		v := judge(err)
-		if errors.Is(err, context.DeadlineExceeded) {
-			v.Again = true // this call's own
+		d := retryable(err)
+		if !d.Again && !errors.Is(err, context.DeadlineExceeded) { // a deadline is this call's own
+			err = backoff.Permanent(err)
 		}
-		if !v.Again || try >= p.Tries {
-			return err
-		}
-		wait := min(p.Wait<<(try-1), maxWait)
-		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads calls, and is no secret
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(min(max(wait, v.After), maxWait)):
-		}
+		w.after = d.After
+		return struct{}{}, err
+	}, backoff.WithBackOff(w), backoff.WithMaxTries(uint(p.Tries)), backoff.WithMaxElapsedTime(0))
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
 	}
+	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok { // of the last try
+		return permanent.Unwrap()
+	}
+	return err
+}
+
+// wait is a [backoff.BackOff] that heeds what the destination asks for.
+type wait struct {
+	*backoff.ExponentialBackOff
+	after time.Duration
+}
+
+// NextBackOff implements [backoff.BackOff].
+func (w *wait) NextBackOff() time.Duration {
+	return min(max(w.ExponentialBackOff.NextBackOff(), w.after), maxWait)
 }
 
 func (p Policy) call(ctx context.Context, f func(context.Context) error) error {

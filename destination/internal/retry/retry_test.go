@@ -13,9 +13,9 @@ import (
 var errPassing = errors.New("passing")
 
 func TestDo(t *testing.T) {
-	again := func(error) retry.Verdict { return retry.Verdict{Again: true} }
+	again := func(error) retry.Decision { return retry.Decision{Again: true} }
 	for name, test := range map[string]struct {
-		judge     func(error) retry.Verdict
+		retryable func(error) retry.Decision
 		fails     int // so many calls fail
 		calls     int
 		least     time.Duration
@@ -23,14 +23,14 @@ func TestDo(t *testing.T) {
 	}{
 		"succeeds after failures": {again, 3, 4, 350 * time.Millisecond, false},
 		"gives up":                {again, 99, 5, 0, true},
-		"knows that it is no use": {func(error) retry.Verdict { return retry.Verdict{} }, 99, 1, 0, true},
-		"waits as it is told":     {func(error) retry.Verdict { return retry.Verdict{Again: true, After: 3 * time.Second} }, 1, 2, 3 * time.Second, false},
-		"but not for ever":        {func(error) retry.Verdict { return retry.Verdict{Again: true, After: time.Hour} }, 1, 2, 20 * time.Second, false},
+		"knows that it is no use": {func(error) retry.Decision { return retry.Decision{} }, 99, 1, 0, true},
+		"waits as it is told":     {func(error) retry.Decision { return retry.Decision{Again: true, After: 3 * time.Second} }, 1, 2, 3 * time.Second, false},
+		"but not for ever":        {func(error) retry.Decision { return retry.Decision{Again: true, After: time.Hour} }, 1, 2, 20 * time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				calls, begin := 0, time.Now()
-				err := retry.Policy{Tries: 5, Wait: 100 * time.Millisecond}.Do(t.Context(), test.judge, func(context.Context) error {
+				err := retry.Policy{Tries: 5, Wait: 100 * time.Millisecond}.Do(t.Context(), test.retryable, func(context.Context) error {
 					if calls++; calls <= test.fails {
 						return errPassing
 					}
@@ -50,7 +50,7 @@ func TestDo(t *testing.T) {
 func TestACallThatHangsIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		err := retry.Policy{Timeout: time.Second}.Do(t.Context(), func(error) retry.Verdict { return retry.Verdict{} }, func(ctx context.Context) error {
+		err := retry.Policy{Timeout: time.Second}.Do(t.Context(), func(error) retry.Decision { return retry.Decision{} }, func(ctx context.Context) error {
 			if calls++; calls == 1 {
 				<-ctx.Done()
 				return ctx.Err()
@@ -67,7 +67,7 @@ func TestTheCallerMayStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := retry.Policy{}.Do(ctx, func(error) retry.Verdict { return retry.Verdict{Again: true, After: time.Minute} }, func(context.Context) error { return errPassing })
+		err := retry.Policy{}.Do(ctx, func(error) retry.Decision { return retry.Decision{Again: true, After: time.Minute} }, func(context.Context) error { return errPassing })
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}

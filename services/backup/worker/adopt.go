@@ -33,7 +33,7 @@ type Adoption struct {
 func (w *Worker) Adopt(ctx context.Context, feed events.Feed, name string, projects []string) ([]Adoption, error) {
 	store, ok := w.cfg.Destinations[name]
 	if !ok {
-		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %v", name, w.destinations())
+		return nil, fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", name, strings.Join(w.destinations(), ", "))
 	}
 	a := adopter{w: w, store: store, destination: name, claims: map[string][]string{}}
 	if err := a.list(ctx); err != nil {
@@ -141,8 +141,12 @@ func (a *adopter) adopt(ctx context.Context, o backup.Object) (Adoption, error) 
 	_, err = events.Update(ctx, a.w.log, events.BackupAggregate(side.Project, side.ID), events.Cause{Actor: "system"}, func(s backup.State) (events.Event, error) {
 		return backup.Adopt(s, a.event(side, info))
 	})
-	if errors.Is(err, events.ErrNoChange) {
+	switch {
+	case errors.Is(err, events.ErrNoChange):
 		out.Known = true
+		return out, nil
+	case errors.Is(err, events.ErrBroken):
+		out.Why = unreadable
 		return out, nil
 	}
 	out.Adopted = err == nil

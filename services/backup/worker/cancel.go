@@ -22,7 +22,7 @@ func (w *Worker) Cancel(ctx context.Context, c *backup.Cancel, cause events.Caus
 	var seen backup.State
 	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s backup.State) (events.Event, error) {
 		seen = s
-		return backup.RequestCancel(s)
+		return backup.RequestCancel(s, *c)
 	})
 	switch code := fault.CodeOf(err); {
 	case code == fault.BackupNotFound || code == fault.Conflict:
@@ -41,6 +41,20 @@ func (w *Worker) Cancel(ctx context.Context, c *backup.Cancel, cause events.Caus
 	return w.release(ctx, a, cause, 0)
 }
 
+// cancelFirst handles a cancellation that waits in the queue: it was asked for before the
+// backup could go on, which must not overtake it.
+func (w *Worker) cancelFirst(ctx context.Context, id string, cause events.Cause) error {
+	if w.cfg.Waiting == nil {
+		return nil
+	}
+	var c backup.Cancel
+	sent, err := w.cfg.Waiting(ctx, backup.Service, backup.VerbCancel, id, &c)
+	if err != nil || sent.IsZero() {
+		return err
+	}
+	return w.Cancel(ctx, &c, cause)
+}
+
 // alive reports whether a pool has a worker. Of its own it does.
 func (w *Worker) alive(ctx context.Context, pool string) bool {
 	return pool == w.cfg.Pool || w.cfg.Alive != nil && w.cfg.Alive(ctx, pool)
@@ -56,29 +70,4 @@ func (at *attempt) stop(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// evict takes holders out of the slot that have ended without giving it back.
-func (w *Worker) evict(ctx context.Context, project string, cause events.Cause) error {
-	env, err := w.log.Last(ctx, events.SlotAggregate(project))
-	if err != nil {
-		return err
-	}
-	for _, h := range (backup.Slot{}).Apply(env).Holders {
-		var holding backup.Holding
-		for env, err := range w.log.Read(ctx, events.Aggregate{Project: project, Kind: h.Kind, ID: h.ID}, 0) {
-			if err != nil {
-				return err
-			}
-			holding = holding.Apply(env)
-		}
-		if !holding.Ended || holding.Undoing {
-			continue
-		}
-		_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(project), cause, func(s backup.Slot) (events.Event, error) { return backup.Release(s, h) })
-		if err != nil && !errors.Is(err, events.ErrNoChange) {
-			return err
-		}
-	}
-	return nil
 }

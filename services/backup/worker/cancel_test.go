@@ -3,8 +3,12 @@ package worker_test
 import (
 	"context"
 	"testing"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
@@ -118,5 +122,126 @@ func TestSlotOfWhatHasEnded(t *testing.T) {
 		if s := b.state(); (s.Completed != nil) != ended {
 			t.Errorf("ended %v: state %+v", ended, s)
 		}
+	}
+}
+
+// TestCancelThatWaits finds a cancellation in the queue before the backup begins.
+func TestCancelThatWaits(t *testing.T) {
+	var b *bench
+	var c *backup.Cancel
+	b = newBench(t, fine, func(cfg *worker.Config) {
+		cfg.Waiting = func(_ context.Context, service, verb, id string, cmd any) (sent time.Time, err error) {
+			if into, ok := cmd.(*backup.Cancel); ok && c != nil && service == backup.Service && verb == backup.VerbCancel && id == b.a.ID {
+				*into, sent = *c, time.Now()
+			}
+			return sent, nil
+		}
+	})
+	env := b.request()
+	c = &backup.Cancel{ID: b.a.ID, Project: "p", Pool: "default"}
+	if err := b.w.Handle(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	b.cancelled()
+	if s := b.state(); s.Attempt != 0 {
+		t.Errorf("%d attempts were made", s.Attempt)
+	}
+	b.a.ID = backup.NewID() // one that nobody has taken
+	c = &backup.Cancel{ID: b.a.ID, Project: "p", Pool: "default", Queued: true}
+	b.request()
+	if s := b.state(); s.Exists() || s.Rejected == nil || s.Rejected.Message != "The backup was cancelled before a worker took it" {
+		t.Errorf("state %+v", s)
+	}
+	waited := *c
+	if c = nil; b.w.Cancel(t.Context(), &waited, events.Cause{}) != nil || b.state().Cancel { // it is handled in its turn
+		t.Errorf("state %+v", b.state())
+	}
+	if b.request(); !b.state().Exists() {
+		t.Errorf("state %+v", b.state())
+	}
+}
+
+// TestDiedAfterTheEnd lets the worker die between the end of a backup and the removal of
+// what it has left. The request that comes again removes it.
+func TestDiedAfterTheEnd(t *testing.T) {
+	for name, end := range map[string]events.Event{
+		"cancelled": events.BackupCancelled{Attempt: 2},
+		"failed":    events.BackupFailed{Attempt: 2, Reason: events.ReasonCrashed, Final: true},
+		"completed": events.BackupCompleted{Attempt: 2},
+	} {
+		b := newBench(t, fine)
+		env := b.request()
+		b.append(events.BackupStarted{Attempt: 1, Worker: "dead", Token: "one"})
+		b.append(events.BackupStarted{Attempt: 2, Worker: "dead", Token: "two"})
+		b.put(1, backup.Mark("", "one"))
+		last := b.put(2, backup.Mark("", "two"))
+		b.append(end)
+		for range 2 {
+			if err := b.w.Handle(t.Context(), env); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := 0
+		if name == "completed" {
+			b.kept(last)
+			want = 1
+		}
+		if got := b.objects(); len(got) != want {
+			t.Errorf("%s: objects %v", name, got)
+		}
+	}
+}
+
+// TestSafetyBackupOfWhatHasEnded is refused.
+func TestSafetyBackupOfWhatHasEnded(t *testing.T) {
+	b := newBench(t, fine)
+	a := events.RestoreAggregate("p", "restore-x")
+	for i, e := range []events.Event{events.RestoreRequested{}, events.RestoreCancelRequested{}, events.RestoreCancelled{}} {
+		if _, err := b.log.Append(t.Context(), a, events.Revision(i), e, events.Cause{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := b.create()
+	c.Under = a.ID
+	if err := b.w.Create(t.Context(), &c, events.Cause{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.state(); s.Exists() || s.Rejected == nil || s.Rejected.Message != "The restore that wanted this safety backup has ended" {
+		t.Errorf("state %+v", s)
+	}
+}
+
+// watched is a log that calls f before each event of a backup is appended.
+type watched struct {
+	events.Log
+	f func(events.Event)
+}
+
+func (l watched) Append(ctx context.Context, a events.Aggregate, expected events.Revision, e events.Event, c events.Cause) (events.Envelope, error) {
+	l.f(e)
+	return l.Log.Append(ctx, a, expected, e, c)
+}
+
+// TestCancelledMeansGone has a worker that died: what it has stored is removed before the
+// backup ends, since the client is answered then.
+func TestCancelledMeansGone(t *testing.T) {
+	var b *bench
+	b = newBench(t, fine)
+	env := b.request()
+	b.append(events.BackupStarted{Attempt: 1, Worker: "dead", Token: "one"})
+	b.put(1, backup.Mark("", "one"))
+	b.append(events.BackupCancelRequested{})
+	cfg := worker.Config{Pool: "default", Name: "w", Destinations: map[string]destination.Store{"local": b.store}, Logger: zap.NewNop()}
+	ended := false
+	b.w = worker.New(cfg, watched{b.log, func(e events.Event) {
+		if _, ok := e.(events.BackupCancelled); ok {
+			ended = true
+			if left := b.objects(); len(left) > 0 {
+				t.Errorf("%v is there at the end", left)
+			}
+		}
+	}})
+	if err := b.w.Handle(t.Context(), env); err != nil || !ended {
+		t.Errorf("ended %v, %v", ended, err)
 	}
 }

@@ -19,6 +19,9 @@ import (
 // Create handles a [backup.Create]. What this worker cannot do it rejects.
 func (w *Worker) Create(ctx context.Context, c *backup.Create, cause events.Cause) error {
 	a := c.CommandRoute().About
+	if err := w.cancelFirst(ctx, c.ID, cause); err != nil {
+		return err
+	}
 	_, err := events.Update(ctx, w.log, a, cause, func(s backup.State) (events.Event, error) {
 		e, err := backup.Accept(s, *c)
 		if err != nil {
@@ -57,6 +60,15 @@ func (w *Worker) fits(ctx context.Context, c *backup.Create) error {
 	}
 	if _, ok := w.cfg.Destinations[c.Destination]; !ok {
 		return fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", c.Destination, strings.Join(w.destinations(), ", "))
+	}
+	if c.Under != "" {
+		h, err := backup.HoldingOf(ctx, w.log, events.Aggregate{Project: c.Project, Kind: events.KindRestore, ID: c.Under})
+		if err != nil {
+			return err
+		}
+		if h.Ended {
+			return fault.Errorf(fault.Conflict, "The restore that wanted this safety backup has ended")
+		}
 	}
 	if c.Encrypt && len(w.cfg.Recipients) == 0 {
 		return fault.Errorf(fault.Invalid, "Encryption is not configured; set encryption.recipients")
@@ -104,7 +116,7 @@ func (w *Worker) Delete(ctx context.Context, c *backup.Delete, cause events.Caus
 func (w *Worker) erase(ctx context.Context, a events.Aggregate, s backup.State) error {
 	store, ok := w.cfg.Destinations[s.Request.Destination]
 	if !ok {
-		return fault.Errorf(fault.Conflict, "the destination %s is not in the configuration of worker %s any more", s.Request.Destination, w.cfg.Name)
+		return fault.Errorf(fault.Conflict, "The destination %s is not in the configuration of the worker %s any more", s.Request.Destination, w.cfg.Name)
 	}
 	if s.Completed != nil {
 		if err := removeRecorded(ctx, store, s.Completed.Key); err != nil {

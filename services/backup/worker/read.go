@@ -19,7 +19,7 @@ func (w *Worker) Read(ctx context.Context, q backup.ArchiveRead) ([]byte, error)
 		return nil, fault.Errorf(fault.Conflict, "The destination %s is not in the configuration of the pool %s any more", q.Destination, w.cfg.Pool)
 	}
 	if q.Length < 0 || q.Length > backup.MaxRead || q.Offset < 0 {
-		return nil, fault.Errorf(fault.Invalid, "a range has at most %d bytes", backup.MaxRead)
+		return nil, fault.Errorf(fault.Invalid, "A range has at most %d bytes", backup.MaxRead)
 	}
 	r, err := store.Open(ctx, q.Key, q.Offset, q.Length)
 	if errors.Is(err, destination.ErrNotExist) {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -14,33 +15,54 @@ import (
 	"github.com/holdfast-dev/holdfast/services/backup"
 )
 
-// registerEvery is how often a worker looks at its projects without being asked to.
-const registerEvery = 5 * time.Minute
+// How often a worker looks at a project without being asked to: one with a problem is
+// looked at often, so that its problem is shown no longer than it lasts.
+const (
+	registerEvery = 5 * time.Minute
+	problemEvery  = 10 * time.Second
+)
 
 // KeepRegistered registers again from time to time, until ctx ends: a disk may be
 // mounted, or a folder mended, long after the start.
 func (w *Worker) KeepRegistered(ctx context.Context) error {
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(registerEvery):
+		case <-time.After(problemEvery):
 		}
-		if err := w.Register(ctx); err != nil && ctx.Err() == nil {
-			w.cfg.Logger.Warn("projects cannot be registered", zap.Error(err))
+		all := time.Since(last) >= registerEvery
+		if all {
+			last = time.Now()
+		}
+		for _, p := range w.cfg.Projects {
+			if !all && !w.hasProblem(p.ID) {
+				continue
+			}
+			if err := w.register(ctx, p, p.Resolve(ctx)); err != nil && ctx.Err() == nil {
+				w.cfg.Logger.Warn("a project cannot be registered", logging.Project(p.ID), zap.Error(err))
+			}
 		}
 	}
+}
+
+// hasProblem reports whether a project had a problem when it was last registered, or could
+// not be registered.
+func (w *Worker) hasProblem(id string) bool {
+	_, has := w.problems.Load(id)
+	return has
 }
 
 // Register records what the worker can back up, where that has changed. A project
 // that cannot be backed up is registered with its problem.
 func (w *Worker) Register(ctx context.Context) error {
+	var errs []error // of one project, which must not keep the others from being known
 	for _, p := range w.cfg.Projects {
 		if err := w.register(ctx, p, p.Resolve(ctx)); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("project %s: %w", p.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (w *Worker) register(ctx context.Context, p Project, found project.Project) error {
@@ -48,9 +70,13 @@ func (w *Worker) register(ctx context.Context, p Project, found project.Project)
 		Name: p.Name, Pool: w.cfg.Pool, Parts: partNames(found), Destinations: w.destinations(), DefaultDestination: w.cfg.DefaultDestination,
 		CanEncrypt: len(w.cfg.Recipients) > 0, EncryptDefault: w.cfg.EncryptDefault, Problem: strings.Join(found.Problems(), " "),
 	}
+	w.problems.Store(p.ID, nil) // until the log says that there is none
 	_, err := events.UpdateLast(ctx, w.log, events.ProjectAggregate(p.ID), events.Cause{Actor: "worker:" + w.cfg.Name}, func(s backup.Registration) (events.Event, error) {
 		return backup.Register(s, e)
 	})
+	if e.Problem == "" && (err == nil || errors.Is(err, events.ErrNoChange)) {
+		w.problems.Delete(p.ID)
+	}
 	if errors.Is(err, events.ErrNoChange) {
 		return nil
 	}

@@ -33,6 +33,18 @@ func (w *Worker) removeAttempts(ctx context.Context, a events.Aggregate, s backu
 	return nil
 }
 
+// tidy removes what the attempts of a backup that has ended have left: all but that of the
+// one that has completed.
+func (w *Worker) tidy(ctx context.Context, a events.Aggregate, s backup.State) error {
+	switch {
+	case s.Failed != nil:
+		return w.removeAttempts(ctx, a, s, s.Attempt)
+	case s.Completed != nil:
+		return w.removeAttempts(ctx, a, s, s.Completed.Attempt-1)
+	}
+	return nil
+}
+
 // keyOf returns where an attempt stores its archive.
 func keyOf(a events.Aggregate, s backup.State, attempt int) string {
 	return backup.ObjectKey(a.Project, s.Request.Type, a.ID, s.Created, attempt, s.Request.Encrypt)

@@ -23,12 +23,6 @@ import (
 // Verify handles a [backup.Verify]: it reads the whole archive and records what it
 // finds, also that the archive cannot be read.
 func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Cause) error {
-	select {
-	case w.reading <- struct{}{}:
-		defer func() { <-w.reading }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	a := c.CommandRoute().About
 	log := events.AtLeast(w.log, a, c.Known)
 	state, err := read(ctx, log, a)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -42,6 +43,10 @@ type Config struct {
 	Room               func() error                                // says why there is no room for another backup; nil: there always is
 	Report             func(events.Aggregate, events.Progress)
 	Logger             *zap.Logger
+
+	// Waiting decodes a command about a backup into cmd, if it waits in the queue, and
+	// returns when it was sent; the zero time means that there is none. It may be nil.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
 }
 
 // Project is a project that the worker can reach.
@@ -56,12 +61,12 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
-	reading  chan struct{} // holds one place: archives are verified one after another
+	problems sync.Map // ids of the projects that are looked at again soon
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, reading: make(chan struct{}, 1)}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
@@ -75,6 +80,28 @@ const busyWait = 2 * time.Second
 // retryWaits are the pauses before the second and the third attempt.
 var retryWaits = []time.Duration{2 * time.Second, 10 * time.Second}
 
+// Queue returns the queue in which a requested backup waits for a worker of this pool,
+// or "" if it does not. A safety backup waits behind no other: its restore has a
+// worker's slot, and the safety backup takes the restore's place in it.
+func (w *Worker) Queue(ctx context.Context, env events.Envelope) (string, error) {
+	req, ok := env.Event.(events.BackupRequested)
+	if !ok || req.Pool != w.cfg.Pool {
+		return "", nil // another pool's
+	}
+	state, err := read(ctx, events.AtLeast(w.log, env.Aggregate, env.Revision), env.Aggregate)
+	switch {
+	case errors.Is(err, events.ErrBroken): // who takes it from the queue says so
+	case err != nil:
+		return "", err
+	case state.Terminal():
+		return "", nil
+	}
+	if req.Under != "" {
+		return backup.QueueSafety, nil
+	}
+	return backup.QueueBackups, nil
+}
+
 // Handle implements [events.Handler] for requested backups: it does the next
 // attempt.
 func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
@@ -85,20 +112,31 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	a, cause := env.Aggregate, events.Cause{CorrelationID: env.CorrelationID, CausationID: env.ID, Actor: "worker:" + w.cfg.Name}
 	l := w.cfg.Logger.With(logging.Backup(a.ID), logging.Project(a.Project), logging.Correlation(cause.CorrelationID))
 	log := events.AtLeast(w.log, a, env.Revision)
-	if req.Under != "" { // the slot is its restore's
-		return w.next(ctx, log, a, cause, l)
+	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
+		return err
 	}
 	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
 	}
-	if state.Terminal() { // an old request, or the slot was not given back
-		return w.release(ctx, a, cause, 0)
+	if state.Cancel && !state.Terminal() { // what a worker that has died has left is gone before the backup ends
+		if err := w.removeAttempts(ctx, a, state, state.Attempt); err != nil {
+			l.Warn("left behind at the destination", zap.Error(err))
+		}
+	}
+	if req.Under != "" { // the slot is its restore's
+		return w.next(ctx, log, a, cause, l)
+	}
+	if state.Terminal() { // an old request, or the worker died before all was done
+		if err := w.release(ctx, a, cause, 0); err != nil {
+			return err
+		}
+		return w.tidy(ctx, a, state)
 	}
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
 		if fault.CodeOf(err) == fault.Conflict {
-			return events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
+			return events.RetryAfter(errors.Join(err, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 		}
 		return err
 	}
@@ -120,7 +158,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 		return backup.Start(s, w.cfg.Name, rand.Text())
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		return nil // ended before
+		return w.tidy(ctx, a, state)
 	}
 	if err != nil {
 		return err
@@ -128,7 +166,7 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 	state = state.Apply(env)
 	if state.Failed != nil {
 		l.Error("backup failed", zap.String("reason", string(state.Failed.Reason)), logging.Attempt(state.Attempt))
-		return w.removeAttempts(ctx, a, state, state.Attempt)
+		return w.tidy(ctx, a, state)
 	}
 	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l.With(logging.Attempt(state.Attempt), logging.Destination(state.Request.Destination))}
 	return at.run(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -161,9 +162,32 @@ func TestClocks(t *testing.T) {
 	if err != nil || b.Ended.Sub(b.Created) != 0 {
 		t.Errorf("it took %s, %v", b.Ended.Sub(b.Created), err)
 	}
+	restored := func(id string, at, end time.Time) events.Revision {
+		a := events.RestoreAggregate("p", id)
+		log.Put(events.Envelope{ID: id + "1", Aggregate: a, Time: at, Event: events.RestoreRequested{Backup: "backup-back", Pool: "default"}})
+		return log.Put(events.Envelope{ID: id + "2", Aggregate: a, Time: end, Event: events.RestoreCompleted{Attempt: 1}}).Revision
+	}
+	restored("restore-future", now.AddDate(3, 0, 0), now.AddDate(3, 0, 0))
+	last = restored("restore-back", now, now.Add(-time.Hour))
+	r, err := p.Restore(t.Context(), catalog.GetRestore{ID: "restore-back", Min: last})
+	if err != nil || r.Ended.Sub(r.Created) != 0 {
+		t.Errorf("the restore took %s, %v", r.Ended.Sub(r.Created), err)
+	}
 	m, err := p.Figures(t.Context(), catalog.Figures{})
-	if at := m.Success["p"]; err != nil || !at.Equal(b.Ended) {
-		t.Errorf("last success %s, %v; want %s", at, err, b.Ended)
+	if at := m.Success["p"]; err != nil || !at.Equal(now.Add(-time.Hour)) {
+		t.Errorf("last success %s, %v; want that of the last end in the log", at, err)
+	}
+	put("backup-corrected", now.AddDate(3, 0, 0), request("local", "full")) // and then the clock is right
+	put("backup-corrected", now, completed)
+	put("backup-adopted", now, events.BackupAdopted{Type: "full", Destination: "local", CreatedAt: now.AddDate(2, 0, 0), EndedAt: now.AddDate(3, 0, 0)})
+	eventually(t, func() error {
+		if m, err := p.Figures(t.Context(), catalog.Figures{}); err != nil || !m.Success["p"].Equal(now) {
+			return fmt.Errorf("last success %s, %w; want %s", m.Success["p"], err, now)
+		}
+		return nil
+	})
+	if len(m.Restores) != 1 || m.Restores[0].Count != 2 || !m.Restores[0].Ended.Equal(r.Ended) {
+		t.Errorf("restores %+v, want the last at %s", m.Restores, r.Ended)
 	}
 }
 
@@ -186,9 +210,12 @@ func TestUpgrade(t *testing.T) {
 	}
 	p, stop = run(t, path, later)
 	defer stop()
-	if b, err := p.Get(t.Context(), catalog.Get{ID: "backup-a", Min: unknown.Revision}); err != nil || !b.Held {
-		t.Errorf("%+v, %v", b, err)
-	}
+	eventually(t, func() error { // the old file answers until the new one has been built
+		if b, err := p.Get(t.Context(), catalog.Get{ID: "backup-a", Min: unknown.Revision}); err != nil || !b.Held {
+			return fmt.Errorf("%+v, %w", b, err)
+		}
+		return nil
+	})
 }
 
 // TestUnreadableEnd builds a catalog from a log whose last event cannot be read.

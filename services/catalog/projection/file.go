@@ -8,25 +8,36 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
 
-// version is that of the schema and of the meaning of its columns. Another one
-// means that the file is built anew.
-const version = "5"
+const (
+	// layout is the version of the tables. A file of another layout cannot be read.
+	layout = "2"
+	// meaning is the version of what the rows say. A file of another meaning answers
+	// until a new one has been built.
+	meaning = "1"
+)
 
+// Words (ids of projects, statuses, types and names of destinations) are numbers in
+// the other tables, from 1 on; 0 stands for any of them.
 const schema = `
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL);
+CREATE TABLE words (n INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
 CREATE TABLE backups (
-  n INTEGER PRIMARY KEY, id TEXT NOT NULL, project TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL, destination TEXT NOT NULL,
+  n INTEGER PRIMARY KEY, -- revision of the first event
+  id TEXT NOT NULL, project INTEGER NOT NULL, type INTEGER NOT NULL, status INTEGER NOT NULL, destination INTEGER NOT NULL,
   created INTEGER NOT NULL, size INTEGER NOT NULL, doc TEXT NOT NULL);
-CREATE UNIQUE INDEX by_id ON backups (id);
-CREATE TABLE counts (project TEXT, status TEXT, type TEXT, destination TEXT, count INTEGER NOT NULL, size INTEGER NOT NULL,
-  PRIMARY KEY (project, status, type, destination));
+CREATE TABLE totals (project INTEGER, status INTEGER, type INTEGER, destination INTEGER, count INTEGER NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (project, status, type, destination)) WITHOUT ROWID;
+CREATE TABLE periods (project INTEGER, period INTEGER, status INTEGER, type INTEGER, destination INTEGER, count INTEGER NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (project, period, status, type, destination)) WITHOUT ROWID;
+CREATE TABLE durations (type INTEGER, bucket INTEGER, count INTEGER NOT NULL, nanos INTEGER NOT NULL, PRIMARY KEY (type, bucket)) WITHOUT ROWID;
 CREATE TABLE restores (id TEXT PRIMARY KEY, backup TEXT NOT NULL, project TEXT NOT NULL, status TEXT NOT NULL, dry INTEGER NOT NULL, created INTEGER NOT NULL, doc TEXT NOT NULL);
-CREATE INDEX of_backup ON restores (backup, dry, status, created, id);
-CREATE TABLE projects (id TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE restored (project TEXT, status TEXT, at INTEGER NOT NULL, PRIMARY KEY (project, status));
+CREATE TABLE projects (id TEXT PRIMARY KEY, name TEXT NOT NULL, doc TEXT NOT NULL);
 CREATE TABLE success (project TEXT PRIMARY KEY, at INTEGER NOT NULL);
 CREATE TABLE damaged (project TEXT PRIMARY KEY, count INTEGER NOT NULL);
 CREATE TABLE broken (revision INTEGER PRIMARY KEY);
@@ -34,86 +45,107 @@ CREATE TABLE skipped (type TEXT PRIMARY KEY);
 `
 
 // indexes let any combination of the contract's filters find its newest rows
-// without reading others.
+// without reading others. Rows of the same instant are in the order of n. That of the
+// project holds what the totals of a span of time are made of.
 const indexes = `
-CREATE INDEX by_created ON backups (created, id);
-CREATE INDEX by_p ON backups (project, created, id);
-CREATE INDEX by_s ON backups (status, created, id);
-CREATE INDEX by_d ON backups (destination, created, id);
-CREATE INDEX by_ps ON backups (project, status, created, id);
-CREATE INDEX by_pd ON backups (project, destination, created, id);
-CREATE INDEX by_sd ON backups (status, destination, created, id);
-CREATE INDEX by_psd ON backups (project, status, destination, created, id);
+CREATE UNIQUE INDEX by_id ON backups (id);
+CREATE INDEX by_created ON backups (created);
+CREATE INDEX by_s ON backups (status, created);
+CREATE INDEX by_d ON backups (destination, created);
+CREATE INDEX by_sd ON backups (status, destination, created);
+CREATE INDEX by_p ON backups (project, created);
+CREATE INDEX by_ps ON backups (project, status, created);
+CREATE INDEX by_pd ON backups (project, destination, created);
+CREATE INDEX by_psd ON backups (project, status, destination, created);
+CREATE INDEX of_backup ON restores (backup, dry, status, created, id);
+CREATE INDEX of_project ON restores (dry, project, status);
 `
+
+// indexQueries are the indexes one by one, for a file that may have some of them.
+func indexQueries() []string {
+	return strings.Split(strings.TrimSuffix(strings.TrimSpace(strings.ReplaceAll(indexes, "INDEX ", "INDEX IF NOT EXISTS ")), ";"), ";")
+}
+
+// file is a catalog in a SQLite file. Goroutines may share it.
+type file struct {
+	db    *sql.DB
+	stmts sync.Map // text of a query: *sql.Stmt
+
+	using sync.RWMutex // held by who reads, so that nothing is closed beneath it
+	shut  bool
+}
 
 // escape makes the path of a file out of a name in which a URI would end early.
 var escape = strings.NewReplacer("%", "%25", "#", "%23", "?", "%3f")
 
 // openFile opens or makes a file. A power cut may cost the newest transactions,
 // never the file: they come again from the log.
-func openFile(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+escape.Replace(path)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(10000)&_pragma=cache_size(-4000)&_txlock=immediate")
+func openFile(ctx context.Context, path string) (*file, error) {
+	db, err := sql.Open("sqlite", "file:"+escape.Replace(path)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(10000)&_pragma=cache_size(-4000)")
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(4)
+	db.SetMaxOpenConns(5) // four that read, one that writes
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return db, os.Chmod(path, 0o600)
+	return &file{db: db}, os.Chmod(path, 0o600)
 }
 
-func create(ctx context.Context, db *sql.DB, identity string) error {
-	if _, err := db.ExecContext(ctx, schema); err != nil {
+// close waits for those who read and closes the file.
+func (f *file) close() error {
+	f.using.Lock()
+	defer f.using.Unlock()
+	f.shut = true
+	return f.db.Close()
+}
+
+// acquire keeps the file open until release is called. It reports false when the file
+// is closed.
+func (f *file) acquire() (release func(), ok bool) {
+	f.using.RLock()
+	if f.shut {
+		f.using.RUnlock()
+		return nil, false
+	}
+	return f.using.RUnlock, true
+}
+
+// prepare returns a prepared statement. It is closed with the file.
+func (f *file) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := f.stmts.Load(query); ok {
+		return s.(*sql.Stmt), nil //nolint:forcetypeassert // nothing else is stored
+	}
+	s, err := f.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if other, loaded := f.stmts.LoadOrStore(query, s); loaded {
+		return other.(*sql.Stmt), s.Close() //nolint:forcetypeassert // as above
+	}
+	return s, nil
+}
+
+func (f *file) create(ctx context.Context, identity string) error {
+	if _, err := f.db.ExecContext(ctx, schema); err != nil {
 		return err
 	}
-	_, err := db.ExecContext(ctx, "INSERT INTO meta VALUES ('version', ?), ('identity', ?), ('revision', '0'), ('event', '')", version, identity)
+	_, err := f.db.ExecContext(ctx, "INSERT INTO meta VALUES ('layout', ?), ('meaning', ?), ('identity', ?), ('revision', '0'), ('event', '')", layout, meaning, identity)
 	return err
-}
-
-// Checkpoint returns which log the file of a catalog was built from, and how far; zero
-// if there is no such file.
-func Checkpoint(ctx context.Context, path string) (events.LogState, error) {
-	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return events.LogState{}, err
-	}
-	db, err := openFile(ctx, path)
-	if err != nil {
-		return events.LogState{}, nil //nolint:nilerr // it is built anew
-	}
-	at, err := checkpoint(ctx, db)
-	if err != nil {
-		at = place{} // as above
-	}
-	return at.LogState, db.Close()
-}
-
-// lostSince returns what a log lacks that was known of it, or nil.
-func lostSince(known, now events.LogState) *events.DamageError {
-	switch {
-	case known.Last == 0:
-	case known.Identity != now.Identity:
-		return &events.DamageError{Gap: events.Gap{First: 1, Last: known.Last}, Replaced: known.Identity}
-	case known.Last > now.Last:
-		return &events.DamageError{Gap: events.Gap{First: now.Last + 1, Last: known.Last}, Replaced: known.Identity}
-	}
-	return nil
 }
 
 // place is where a file is in a log.
 type place struct {
 	events.LogState
-	event   string // id of the last event; empty if there is none
-	current bool   // this version would have built the same file
+	event    string // id of the last event; empty if there is none
+	readable bool   // this version can answer from the file
+	current  bool   // this version would have built the same file
 }
 
-// checkpoint returns where a file is.
-func checkpoint(ctx context.Context, db *sql.DB) (at place, err error) {
+// place returns where the file is.
+func (f *file) place(ctx context.Context) (at place, err error) {
 	meta := map[string]string{}
-	rows, err := db.QueryContext(ctx, "SELECT k, v FROM meta")
+	rows, err := f.db.QueryContext(ctx, "SELECT k, v FROM meta")
 	if err != nil {
 		return at, err // no file of ours: built anew
 	}
@@ -132,11 +164,43 @@ func checkpoint(ctx context.Context, db *sql.DB) (at place, err error) {
 	if err != nil {
 		return at, err
 	}
-	at = place{LogState: events.LogState{Identity: meta["identity"], Last: events.Revision(n)}, event: meta["event"]}
-	if meta["version"] == version {
-		at.current, err = understands(ctx, db)
+	at = place{LogState: events.LogState{Identity: meta["identity"], Last: events.Revision(n)}, event: meta["event"], readable: meta["layout"] == layout}
+	if at.readable && meta["meaning"] == meaning {
+		at.current, err = understands(ctx, f.db)
 	}
 	return at, err
+}
+
+// Checkpoint returns which log the file of a catalog was built from, and how far; zero
+// if there is no such file.
+func Checkpoint(ctx context.Context, path string) (events.LogState, error) {
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return events.LogState{}, err
+	}
+	f, err := openFile(ctx, path)
+	if err != nil {
+		return events.LogState{}, nil //nolint:nilerr // it is built anew
+	}
+	at, err := f.place(ctx)
+	if err != nil {
+		at = place{} // as above
+	}
+	return at.LogState, f.close()
+}
+
+// lostSince returns what a log lacks that was known of it, or nil.
+func lostSince(known, now events.LogState) *events.DamageError {
+	switch {
+	case known.Last == 0:
+	case known.Identity != now.Identity:
+		return &events.DamageError{Gap: events.Gap{First: 1, Last: known.Last}, Replaced: known.Identity}
+	case known.Last > now.Last:
+		return &events.DamageError{Gap: events.Gap{First: now.Last + 1, Last: known.Last}, Replaced: known.Identity}
+	}
+	return nil
 }
 
 // removeFile removes a file with what SQLite keeps beside it.

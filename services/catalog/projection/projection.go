@@ -6,10 +6,8 @@ package projection
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
-	"github.com/holdfast-dev/holdfast/internal/logging"
 )
 
 // errAccepted says that a damaged log was accepted, or is whole again: the file follows
@@ -37,10 +34,10 @@ type Projection struct {
 	damaged func(context.Context, *events.DamageError) (bool, error)
 
 	mu      sync.Mutex
-	db      *sql.DB // nil while there is no file that fits the log
+	file    *file // that answers; nil while there is none that fits the log
 	done    events.Revision
-	changed chan struct{} // closed when done grows
-	hist    histogram
+	changed chan struct{}   // closed when done or file changes
+	built   events.Revision // how far a new file is; 0 when none is being built
 	target  events.Revision // end of the log that was seen at since, and not reached yet then
 	since   time.Time
 }
@@ -93,51 +90,106 @@ func (p *Projection) Run(ctx context.Context) error {
 	}
 }
 
+// close ends the file that answers, when those who read it are done.
 func (p *Projection) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.db != nil {
-		_ = p.db.Close() // everything is committed
-		p.db = nil
+	f := p.file
+	p.file = nil
+	p.mu.Unlock()
+	if f != nil {
+		_ = f.close() // everything is committed
 	}
 }
 
+// follow answers from the file, if it fits, and follows the log. It returns when that
+// can only be done anew.
 func (p *Projection) follow(ctx context.Context) error {
 	state, err := p.feed.State(ctx)
 	if err != nil {
 		return err
 	}
 	p.head.Store(uint64(state.Last))
-	db, done, err := p.open(ctx, state)
-	lost, old := errors.AsType[*events.DamageError](err)
-	if err != nil && (!old || db == nil) {
+	f, at, err := p.open(ctx, state)
+	if lost, damaged := errors.AsType[*events.DamageError](err); damaged && f != nil {
+		p.serve(f, at.Last)
+		return p.wait(ctx, lost, at.LogState, state)
+	}
+	switch {
+	case err != nil:
+		return err
+	case f != nil && at.current:
+		p.serve(f, at.Last)
+		return p.keepUp(ctx, f, at.Last)
+	case f != nil:
+		return p.replace(ctx, f, at, state)
+	}
+	return p.build(ctx, state)
+}
+
+// replace answers from a file that another version would have built otherwise, and
+// keeps it up with the log, until a new one takes its place.
+func (p *Projection) replace(ctx context.Context, old *file, at place, state events.LogState) error {
+	known := at.Last
+	if at.Identity != state.Identity {
+		known = 0 // its revisions are those of another log
+	}
+	p.serve(old, known)
+	octx, stop := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	if known > 0 {
+		following.Go(func() {
+			if err := p.keepUp(octx, old, at.Last); octx.Err() == nil {
+				p.log.Warn("the old catalog does not follow the event log while a new one is built", zap.Error(err))
+			}
+		})
+	}
+	f, done, err := p.rebuild(ctx, state)
+	stop()
+	following.Wait()
+	if err != nil {
 		return err
 	}
-	hist, err := loadHistogram(ctx, db)
+	p.serve(f, done)
+	return p.keepUp(ctx, f, done)
+}
+
+// build builds a file where there is none that could answer meanwhile.
+func (p *Projection) build(ctx context.Context, state events.LogState) error {
+	f, done, err := p.rebuild(ctx, state)
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return err
 	}
+	p.serve(f, done)
+	return p.keepUp(ctx, f, done)
+}
+
+// serve lets a file answer, which knows the log up to a revision, and closes the one
+// that did so before.
+func (p *Projection) serve(f *file, done events.Revision) {
 	p.mu.Lock()
-	p.db, p.hist = db, hist
+	old := p.file
+	p.file = f
 	p.mu.Unlock()
 	p.advance(done)
-	if old {
-		return p.wait(ctx, lost, events.LogState{Identity: lost.Replaced, Last: done}, state)
+	if old != nil && old != f {
+		_ = old.close() // everything is committed
 	}
-	return p.read(ctx, done, func(batch []events.Envelope) error {
-		last := batch[len(batch)-1].Revision
-		ended, err := apply(ctx, db, batch)
-		if err != nil {
+}
+
+// keepUp applies to a file what is appended to the log.
+func (p *Projection) keepUp(ctx context.Context, f *file, done events.Revision) error {
+	w, err := newWriter(ctx, f)
+	if err != nil {
+		return err
+	}
+	err = p.feedTo(ctx, done, func(batch []events.Envelope) error {
+		if err := w.apply(ctx, batch); err != nil {
 			return err
 		}
-		p.mu.Lock()
-		for _, b := range ended {
-			p.hist.observe(b)
-		}
-		p.mu.Unlock()
-		p.advance(last)
+		p.advance(batch[len(batch)-1].Revision)
 		return nil
 	})
+	return errors.Join(err, w.close())
 }
 
 // wait answers from an old file until what the log has lost is accepted, or is there
@@ -159,8 +211,8 @@ func (p *Projection) wait(ctx context.Context, lost *events.DamageError, known, 
 	}
 }
 
-// read follows the log, past what it has lost as well.
-func (p *Projection) read(ctx context.Context, after events.Revision, f func([]events.Envelope) error) error {
+// feedTo calls f with the events after a revision, past what the log has lost as well.
+func (p *Projection) feedTo(ctx context.Context, after events.Revision, f func([]events.Envelope) error) error {
 	for {
 		err := p.feed.Follow(ctx, after, f)
 		lost, ok := errors.AsType[*events.DamageError](err)
@@ -174,37 +226,32 @@ func (p *Projection) read(ctx context.Context, after events.Revision, f func([]e
 	}
 }
 
-// open opens the file if it fits the log, else builds a new one. A file that knows more
-// than the log comes with a [*events.DamageError], unless that was accepted.
-func (p *Projection) open(ctx context.Context, state events.LogState) (*sql.DB, events.Revision, error) {
-	db, err := openFile(ctx, p.path)
-	if err == nil {
-		known, err := checkpoint(ctx, db)
-		if err == nil {
-			accepted, err := p.compare(ctx, known, state)
-			lost, old := errors.AsType[*events.DamageError](err)
-			switch {
-			case err != nil && !old:
-				return nil, 0, errors.Join(err, db.Close())
-			case known.current && (!old || !accepted):
-				return db, known.Last, err
-			}
-			if old {
-				p.log.Warn("the catalog is built anew from a log that has lost something", zap.String("lost", lost.Loss()))
-			}
-		}
-		if err := db.Close(); err != nil {
-			return nil, 0, err
-		}
-	} else {
-		p.log.Warn("catalog file cannot be used; it is built anew", zap.Error(err))
+// open opens the file and says where it is; nil if there is none that can answer. A file
+// that knows more than the log comes with a [*events.DamageError], unless that was
+// accepted, and then it is not current.
+func (p *Projection) open(ctx context.Context, state events.LogState) (*file, place, error) {
+	f, err := openFile(ctx, p.path)
+	if err != nil {
+		p.log.Warn("the catalog file cannot be used and is built anew", zap.Error(err))
+		return nil, place{}, nil
 	}
-	begin := time.Now()
-	db, done, err := p.rebuild(ctx, state)
-	if err == nil && done > 0 {
-		p.log.Info("catalog rebuilt", logging.Revision(uint64(done)), logging.Duration(time.Since(begin)))
+	at, err := f.place(ctx)
+	if err != nil || at.Last == 0 {
+		return nil, place{}, f.close() // new, damaged, or of somebody else
 	}
-	return db, done, err
+	accepted, err := p.compare(ctx, at, state)
+	lost, damaged := errors.AsType[*events.DamageError](err)
+	switch {
+	case err != nil && !damaged:
+		return nil, place{}, errors.Join(err, f.close())
+	case !at.readable:
+		return nil, place{}, f.close()
+	case damaged && !accepted:
+		return f, at, lost
+	case damaged:
+		at.current, at.Identity = false, ""
+	}
+	return f, at, nil
 }
 
 // compareWait is how long the log may take to show the event of a checkpoint.
@@ -245,66 +292,6 @@ func (p *Projection) compareEvent(ctx context.Context, known place) (*events.Dam
 		return nil, nil //nolint:nilnil // nothing is lost
 	}
 	return &events.DamageError{Gap: events.Gap{First: known.Last, Last: known.Last}, Replaced: known.Identity}, nil
-}
-
-// rebuild reads the log into a new file, makes its indexes last, and puts it in
-// the place of the old one.
-func (p *Projection) rebuild(ctx context.Context, state events.LogState) (*sql.DB, events.Revision, error) {
-	next := p.path + ".new"
-	if err := removeFile(next); err != nil {
-		return nil, 0, err
-	}
-	db, err := openFile(ctx, next)
-	if err != nil {
-		return nil, 0, err
-	}
-	done, err := p.fill(ctx, db, state)
-	if err == nil {
-		_, err = db.ExecContext(ctx, indexes)
-	}
-	if err = errors.Join(err, db.Close()); err != nil {
-		return nil, 0, fmt.Errorf("rebuild catalog: %w", err)
-	}
-	if err := removeFile(p.path); err != nil {
-		return nil, 0, err
-	}
-	if err := os.Rename(next, p.path); err != nil {
-		return nil, 0, err
-	}
-	db, err = openFile(ctx, p.path)
-	return db, done, err
-}
-
-var errCaughtUp = errors.New("caught up")
-
-// idleTime is how long a log that is read from its beginning may yield nothing.
-const idleTime = 20 * time.Second
-
-func (p *Projection) fill(ctx context.Context, db *sql.DB, state events.LogState) (events.Revision, error) {
-	if err := create(ctx, db, state.Identity); err != nil || state.Last == 0 {
-		return 0, err
-	}
-	var done events.Revision
-	// An end of the log that cannot be read must not keep the rest from being shown.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	idle := time.AfterFunc(idleTime, func() { cancel(errCaughtUp) })
-	defer idle.Stop()
-	err := p.read(ctx, 0, func(batch []events.Envelope) error {
-		if _, err := apply(ctx, db, batch); err != nil {
-			return err
-		}
-		done = batch[len(batch)-1].Revision
-		idle.Reset(idleTime)
-		if done >= state.Last {
-			return errCaughtUp
-		}
-		return nil
-	})
-	if errors.Is(err, errCaughtUp) || done > 0 && errors.Is(context.Cause(ctx), errCaughtUp) {
-		err = nil
-	}
-	return done, err
 }
 
 // lagEvery is how often the end of the log is looked at.
@@ -352,21 +339,25 @@ func (p *Projection) advance(done events.Revision) {
 // waitLimit is how long a question waits for its minimum revision.
 const waitLimit = 2 * time.Second
 
-// at returns the file once it knows revision minimum.
-func (p *Projection) at(ctx context.Context, minimum events.Revision) (*sql.DB, error) {
+// at returns the file once it knows revision minimum. The caller must call release when
+// it has read.
+func (p *Projection) at(ctx context.Context, minimum events.Revision) (f *file, release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	for {
 		p.mu.Lock()
-		db, done, changed := p.db, p.done, p.changed
+		f, done, changed := p.file, p.done, p.changed
 		p.mu.Unlock()
-		if db != nil && done >= minimum {
-			return db, nil
+		if f != nil && done >= minimum {
+			if release, ok := f.acquire(); ok {
+				return f, release, nil
+			}
+			continue // another file has just taken its place
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fault.Errorf(fault.Unavailable, "%s; try again", p.why(db == nil, done, minimum))
+			return nil, nil, fault.Errorf(fault.Unavailable, "%s; try again", p.why(f == nil, done, minimum))
 		}
 	}
 }
@@ -374,17 +365,28 @@ func (p *Projection) at(ctx context.Context, minimum events.Revision) (*sql.DB, 
 // why says for people why a question cannot be answered yet.
 func (p *Projection) why(building bool, done, minimum events.Revision) string {
 	if building {
-		return "The catalog is being built from the event log"
+		return p.building()
 	}
 	return fmt.Sprintf("The catalog is %d events behind what it was asked about", minimum-done)
+}
+
+// building says for people how far a new file is.
+func (p *Projection) building() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if head := p.head.Load(); p.built > 0 && head > 0 {
+		return fmt.Sprintf("The catalog is being built from the event log (%d %%)", min(99, uint64(p.built)*100/head))
+	}
+	return "The catalog is being built from the event log"
 }
 
 // Ready returns why the catalog cannot answer, if it cannot.
 func (p *Projection) Ready(context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.db == nil {
-		return errors.New("the catalog is being built from the log")
+	answers := p.file != nil
+	p.mu.Unlock()
+	if !answers {
+		return errors.New(p.building()) //nolint:forbidigo // a sentence
 	}
 	return nil
 }

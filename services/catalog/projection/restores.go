@@ -4,40 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
-	"time"
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 )
-
-func applyRestore(ctx context.Context, tx *sql.Tx, env events.Envelope) error {
-	var before *catalog.Restore
-	var doc string
-	err := tx.QueryRowContext(ctx, "SELECT doc FROM restores WHERE id = ?", env.Aggregate.ID).Scan(&doc)
-	if err == nil {
-		before = &catalog.Restore{}
-		err = json.Unmarshal([]byte(doc), before)
-	}
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	if before != nil && before.Project != env.Aggregate.Project {
-		return foreign(ctx, tx, env.Revision)
-	}
-	after := foldRestore(before, env)
-	if after == nil {
-		return nil // rejected, or of a later version
-	}
-	b, err := json.Marshal(after)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO restores VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc",
-		after.ID, after.Backup, after.Project, after.Status, after.DryRun, after.Created.UnixNano(), string(b))
-	return err
-}
 
 // foldRestore returns what an event makes of a restore; nil is one that is not
 // there.
@@ -68,6 +39,8 @@ func foldRestore(before *catalog.Restore, env events.Envelope) *catalog.Restore 
 		if e.Final {
 			r.Status, r.Ended, r.Error, r.Reason, r.State, r.Checks = catalog.Failed, notBefore(env.Time, r.Created), e.Message, string(e.Reason), e.State, e.Checks
 		}
+	case events.RestoreCancelled:
+		r.Status, r.Ended, r.Error, r.Reason = catalog.Failed, notBefore(env.Time, r.Created), "Cancelled", string(events.ReasonCancelled)
 	case events.RestoreUndone:
 		r.Undone = true
 	}
@@ -76,40 +49,19 @@ func foldRestore(before *catalog.Restore, env events.Envelope) *catalog.Restore 
 
 // Restore implements [catalog.Reader].
 func (p *Projection) Restore(ctx context.Context, q catalog.GetRestore) (r catalog.Restore, err error) {
-	db, err := p.at(ctx, q.Min)
-	if err != nil {
-		return r, err
+	there := false
+	err = p.read(ctx, q.Min, func(rd reader) error {
+		return rd.each(ctx, "SELECT doc FROM restores WHERE id = ?", func(rs *sql.Rows) error {
+			there = true
+			var doc []byte
+			if err := rs.Scan(&doc); err != nil {
+				return err
+			}
+			return json.Unmarshal(doc, &r)
+		}, q.ID)
+	})
+	if err == nil && !there {
+		err = fault.Errorf(fault.NotFound, "Restore not found")
 	}
-	var doc string
-	err = db.QueryRowContext(ctx, "SELECT doc FROM restores WHERE id = ?", q.ID).Scan(&doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, fault.Errorf(fault.NotFound, "Restore not found")
-	}
-	if err != nil {
-		return r, err
-	}
-	return r, json.Unmarshal([]byte(doc), &r)
-}
-
-// countRestores counts restores by project and status, without dry runs.
-func countRestores(ctx context.Context, db *sql.DB) ([]catalog.Restored, error) {
-	rs, err := db.QueryContext(ctx, `SELECT doc ->> 'project', doc ->> 'status', count(*), coalesce(max(unixepoch(doc ->> 'ended')), 0) FROM restores
- WHERE doc ->> 'dry_run' IS NULL GROUP BY 1, 2 ORDER BY 1, 2`)
-	if err != nil {
-		return nil, err
-	}
-	defer rs.Close() //nolint:errcheck // read only
-	out := []catalog.Restored{}
-	for rs.Next() {
-		var r catalog.Restored
-		var ended int64
-		if err := rs.Scan(&r.Project, &r.Status, &r.Count, &ended); err != nil {
-			return nil, err
-		}
-		if ended > 0 {
-			r.Ended = time.Unix(ended, 0).UTC()
-		}
-		out = append(out, r)
-	}
-	return out, rs.Err()
+	return r, err
 }

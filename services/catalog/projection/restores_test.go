@@ -128,7 +128,7 @@ func TestARestoresLife(t *testing.T) {
 		t.Fatalf("figures %+v, %v", m.Restores, err)
 	}
 	for i, ended := range []time.Time{b.History.Restores[0].Ended, failed.Ended} {
-		if r := m.Restores[i]; r.Project != "q" || r.Count != 1 || !r.Ended.Equal(ended.Truncate(time.Second)) {
+		if r := m.Restores[i]; r.Project != "q" || r.Count != 1 || !r.Ended.Equal(ended) {
 			t.Errorf("figures %+v, want an end at %s", r, ended)
 		}
 	}

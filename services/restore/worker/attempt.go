@@ -53,6 +53,9 @@ func (at *attempt) run(ctx context.Context) error {
 	case errors.Is(err, events.ErrFenced):
 		at.l.Warn("another attempt has taken over", took)
 		return err
+	case errors.Is(err, restore.ErrCancelled):
+		at.l.Info("restore cancelled", took)
+		return at.stop(ctx)
 	case ctx.Err() != nil:
 		at.l.Info("restore interrupted; the next attempt takes over", took)
 		return ctx.Err()
@@ -212,11 +215,8 @@ func (at *attempt) fail(ctx context.Context, cause error) error {
 		at.discard(ctx)
 	}
 	if env.Event.(events.RestoreFailed).Final {
-		if at.state.Done(restore.Safe) && e.State == restore.Unchanged {
-			_ = at.project.Hooks.run(ctx, after, at.a, at.l) // this attempt or an earlier one may have stopped the services
-		}
 		if e.State == restore.Unchanged {
-			at.forgetLocation()
+			at.settle(ctx)
 		}
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -19,6 +18,9 @@ import (
 // Create handles a [restore.Create]. What this worker cannot do it rejects.
 func (w *Worker) Create(ctx context.Context, c *restore.Create, cause events.Cause) error {
 	a := c.CommandRoute().About
+	if err := w.cancelFirst(ctx, c.ID, cause); err != nil {
+		return err
+	}
 	_, err := events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) {
 		e, err := restore.Accept(s, *c)
 		if err != nil {
@@ -112,12 +114,19 @@ func (w *Worker) mayEncrypt(ctx context.Context, project string) error {
 // Whoever repeats it after a crash finishes it.
 func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) error {
 	a := c.CommandRoute().About
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var seen restore.State
 	env, err := events.Update(ctx, events.AtLeast(w.log, a, c.Known), a, cause, func(s restore.State) (events.Event, error) {
 		seen = s
-		return restore.RequestUndo(s, time.Now())
+		return restore.RequestUndo(s)
 	})
 	switch code := fault.CodeOf(err); {
+	case seen.Undone: // who did it may have died before it gave the slot back
+		return w.release(ctx, a, cause, 0)
 	case code == fault.NotFound || code == fault.Conflict:
 		return nil // the gateway says so itself
 	case err != nil && !errors.Is(err, events.ErrNoChange):
@@ -136,12 +145,13 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 		return err
 	}
 	end := events.Event(events.RestoreUndone{})
-	if err := w.undo(ctx, a, state); err != nil {
+	if err := w.undo(ctx, a, state, cause); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		w.cfg.Logger.Error("undo failed", logging.Restore(a.ID), logging.Project(a.Project), zap.Error(err))
-		end = events.RestoreUndoFailed{Message: diagnose(err).Message}
+		why := diagnose(err)
+		end = events.RestoreUndoFailed{Reason: why.Reason, Message: why.Message}
 	}
 	_, err = events.Update(ctx, log, a, cause, func(s restore.State) (events.Event, error) { return restore.EndUndo(s, end) })
 	if err != nil && !errors.Is(err, events.ErrNoChange) {
@@ -150,13 +160,18 @@ func (w *Worker) Undo(ctx context.Context, c *restore.Undo, cause events.Cause) 
 	return w.release(ctx, a, cause, held)
 }
 
-func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State) error {
-	at := &attempt{w: w, a: a, state: state, project: w.projects[a.Project], l: w.cfg.Logger}
+func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.State, cause events.Cause) error {
+	at := w.attempt(a, state, cause)
 	if at.project.ID == "" {
 		return misfit("The project %s is not in the configuration of worker %s any more", a.Project, w.cfg.Name)
 	}
 	if err := at.locate(ctx); err != nil {
 		return err
+	}
+	for _, p := range at.parts() { // one that refuses shall not leave the others undone
+		if err := p.Kept(at.target(p.Name(), archive.Part{}, nil)).CheckUndo(ctx); err != nil {
+			return err
+		}
 	}
 	if err := at.project.Hooks.run(ctx, before, a, at.l); err != nil {
 		return errors.Join(misfit("The command restore.before failed, so nothing was changed: %v", err), at.project.Hooks.run(ctx, after, a, at.l))
@@ -167,41 +182,3 @@ func (w *Worker) undo(ctx context.Context, a events.Aggregate, state restore.Sta
 	}
 	return errors.Join(err, at.project.Hooks.run(ctx, after, a, at.l))
 }
-
-// Drop removes what a completed restore has replaced, when its time has come. It
-// implements [events.Handler] for completed restores.
-func (w *Worker) Drop(ctx context.Context, env events.Envelope) error {
-	a, cause := env.Aggregate, w.cause(env)
-	state, err := read(ctx, events.AtLeast(w.log, a, env.Revision), a)
-	if err != nil || state.Request.Pool != w.cfg.Pool || !state.Keeps() {
-		return err
-	}
-	if left := time.Until(*state.Completed.KeptUntil); left > 0 {
-		return events.RetryAfter(errKept, min(left+time.Second, time.Hour))
-	}
-	if state.Undoing {
-		return events.RetryAfter(errKept, time.Minute)
-	}
-	p, ok := w.projects[a.Project]
-	if !ok {
-		return events.RetryAfter(errKept, time.Hour)
-	}
-	at := &attempt{w: w, a: a, state: state, project: p, l: w.cfg.Logger}
-	if err := at.locate(ctx); err != nil {
-		return err
-	}
-	for _, part := range at.parts() {
-		if err := part.Kept(at.target(part.Name(), archive.Part{}, nil)).Drop(ctx); err != nil {
-			w.cfg.Logger.Warn("what a restore replaced cannot be removed", logging.Restore(a.ID), zap.Error(err))
-			return events.RetryAfter(err, time.Hour)
-		}
-	}
-	at.forgetLocation()
-	_, err = events.Update(ctx, w.log, a, cause, func(s restore.State) (events.Event, error) { return restore.Drop(s, time.Now()) })
-	if errors.Is(err, events.ErrNoChange) {
-		return nil
-	}
-	return err
-}
-
-var errKept = errors.New("what was replaced is kept for a while")

@@ -74,7 +74,7 @@ func (at *attempt) target(name string, source archive.Part, prints []byte) proje
 		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.found.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
 		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Config: slices.Contains(at.state.Request.Parts, project.Config) && at.state.Request.BackupProject == at.a.Project,
 		Foreign: at.state.Request.BackupProject != at.a.Project,
-		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Replace: at.replace, MinFree: at.w.cfg.MinFree, Warn: at.warned.add,
+		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Replace: at.replace, MinFree: at.w.cfg.MinFree, Warn: at.warn,
 	}
 }
 
@@ -247,8 +247,11 @@ func diagnose(err error) events.RestoreFailed {
 		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive cannot be used: " + arch.err.Error()}
 	case errors.As(err, &source):
 		reason := events.ReasonSource
-		if noSpace(err) {
+		switch {
+		case noSpace(err):
 			reason = events.ReasonNoSpace
+		case source.Refused:
+			reason = events.ReasonRefused
 		}
 		return events.RestoreFailed{Reason: reason, Message: strings.TrimSuffix(source.Sentence, "."), Retryable: source.Retry}
 	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrVersion), errors.Is(err, archive.ErrLimit):

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/events"
 )
@@ -64,6 +66,16 @@ func (ws *warnings) add(w archive.Warning) {
 	if b, err := json.Marshal(w); err == nil {
 		_, _ = ws.f.Write(append(b, '\n')) // the event has the first ones
 	}
+}
+
+// warn takes a warning of a part. Where nobody collects them, as in an undo, the log of
+// the worker has it.
+func (at *attempt) warn(w archive.Warning) {
+	if at.warned != nil {
+		at.warned.add(w)
+		return
+	}
+	at.l.Warn("a part warns", zap.String("part", w.Part), zap.String("code", w.Code), zap.String("name", w.Name), zap.String("sentence", w.Sentence))
 }
 
 func (ws *warnings) close() { _ = ws.f.Close() } // see add

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/guard"
 	"github.com/holdfast-dev/holdfast/project"
+	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
 // pulse shows whether an attempt still moves.
@@ -65,10 +65,10 @@ func (at *attempt) guarded(ctx context.Context) error {
 		},
 		Fenced: func(ctx context.Context) error {
 			s, err := read(ctx, at.log, at.a)
-			if err == nil && errors.Is(s.Mine(attempt), events.ErrFenced) {
-				return events.ErrFenced
+			if err != nil || s.Done(restore.Ready) && s.Mine(attempt) == nil {
+				return nil //nolint:nilerr // another look will tell
 			}
-			return nil
+			return s.Proceed(attempt)
 		},
 	}, func(ctx context.Context) (struct{}, error) { return struct{}{}, at.do(ctx) })
 	return err

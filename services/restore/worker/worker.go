@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -42,6 +43,10 @@ type Config struct {
 	// Patience is how long a worker of an archive, its destination or the log may be out
 	// of reach before an attempt fails.
 	Patience time.Duration
+	Alive    func(ctx context.Context, pool string) bool // reports whether a pool has a worker that restores
+	// Waiting decodes a command about a restore into cmd, if it waits in the queue, and
+	// returns when it was sent; the zero time means that there is none. It may be nil.
+	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
 	// Fetch reads a range of an archive that workers of a pool can reach.
 	Fetch func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error)
 	// Send sends a command: for the backup of what is replaced.
@@ -62,11 +67,15 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
+	kept     kept
+
+	mu     sync.Mutex
+	claims map[string]chan struct{} // restores that a goroutine works on; closed when it ends
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, claims: map[string]chan struct{}{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
@@ -77,6 +86,15 @@ func New(cfg Config, log events.Log) *Worker {
 // of the project have ended.
 const busyWait = time.Second
 
+// Queue returns the queue in which a requested restore waits for a worker of this pool,
+// or "" if it does not.
+func (w *Worker) Queue(_ context.Context, env events.Envelope) (string, error) {
+	if req, ok := env.Event.(events.RestoreRequested); !ok || req.Pool != w.cfg.Pool {
+		return "", nil // another pool's
+	}
+	return restore.Queue, nil // also one that has ended: something may be left of it
+}
+
 // Handle implements [events.Handler] for requested restores: it does the next
 // attempt.
 func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
@@ -85,21 +103,37 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 		return nil // another pool's
 	}
 	a, cause := env.Aggregate, w.cause(env)
-	log := events.AtLeast(w.log, a, env.Revision)
-	if req.DryRun {
-		return w.next(ctx, log, a, cause)
+	return w.work(ctx, events.AtLeast(w.log, a, env.Revision), a, cause)
+}
+
+// work does the next attempt of a restore, or what is left to do of one that has ended.
+func (w *Worker) work(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause) error {
+	done, err := w.claim(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
+		return err
 	}
 	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
 	}
+	if state.Request.DryRun {
+		return w.next(ctx, log, a, cause)
+	}
 	var held events.Revision
-	if !state.Terminal() {
+	if !state.Terminal() || w.abandoned(state, a.ID) {
 		if held, err = w.alone(ctx, a, cause); err != nil {
 			return err
 		}
 	}
-	if err := w.next(ctx, log, a, cause); err != nil {
+	end := w.next
+	if state.Cancel && restore.Cancellable(state) == nil {
+		end = w.stopDead
+	}
+	if err := end(ctx, log, a, cause); err != nil {
 		return err // the slot belongs to whoever goes on
 	}
 	return w.release(ctx, a, cause, held)
@@ -117,26 +151,24 @@ func (w *Worker) next(ctx context.Context, log events.Log, a events.Aggregate, c
 		return restore.Start(s, w.cfg.Name)
 	})
 	if errors.Is(err, events.ErrNoChange) {
-		return nil // ended before
+		return w.tidy(ctx, a, state, cause)
 	}
 	if err != nil {
 		return err
 	}
 	state = state.Apply(env)
-	l := w.cfg.Logger.With(logging.Restore(a.ID), logging.Project(a.Project), logging.Backup(state.Request.Backup), logging.Correlation(cause.CorrelationID), logging.Attempt(state.Attempt))
-	at := &attempt{w: w, log: events.AtLeast(w.log, a, env.Revision), a: a, state: state, cause: cause, l: l, project: w.projects[a.Project]}
+	at := w.attempt(a, state, cause)
 	if state.Failed != nil {
-		l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
-		if at.project.ID == "" {
-			return nil
-		}
-		if err := at.locate(ctx); err != nil {
-			return err
-		}
-		at.discard(ctx)
-		return nil
+		at.l.Error("restore failed", zap.String("reason", string(state.Failed.Reason)))
+		return w.tidy(ctx, a, state, cause)
 	}
 	return at.run(ctx)
+}
+
+// attempt returns the newest attempt of a restore in a state that was read.
+func (w *Worker) attempt(a events.Aggregate, s restore.State, cause events.Cause) *attempt {
+	l := w.cfg.Logger.With(logging.Restore(a.ID), logging.Project(a.Project), logging.Backup(s.Request.Backup), logging.Correlation(cause.CorrelationID), logging.Attempt(s.Attempt))
+	return &attempt{w: w, log: events.AtLeast(w.log, a, s.Revision), a: a, state: s, cause: cause, l: l, project: w.projects[a.Project]}
 }
 
 // read returns what the log says of a restore.
@@ -161,7 +193,7 @@ func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cau
 	held, err := w.slot(ctx, w.log, a, cause, backup.Acquire)
 	if fault.CodeOf(err) == fault.Conflict {
 		busy := errors.New(fault.MessageOf(err)) // no conflict of a request: it waits for its turn
-		return 0, events.RetryAfter(errors.Join(busy, w.evict(ctx, a.Project, cause)), busyWait)
+		return 0, events.RetryAfter(errors.Join(busy, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 	}
 	if err != nil {
 		return 0, err
@@ -169,7 +201,7 @@ func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cau
 	s, err := holders(ctx, events.AtLeast(w.log, events.SlotAggregate(a.Project), held), a.Project)
 	if err == nil && !s.Alone(holder(a)) {
 		err := errors.New("backups of the project are running")
-		return 0, events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
+		return 0, events.RetryAfter(errors.Join(err, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 	}
 	return held, err
 }
@@ -180,31 +212,6 @@ func holders(ctx context.Context, log events.Log, id string) (backup.Slot, error
 		return backup.Slot{}, nil
 	}
 	return backup.Slot{}.Apply(env), err
-}
-
-// evict takes holders out of the slot that have ended without giving it back.
-func (w *Worker) evict(ctx context.Context, project string, cause events.Cause) error {
-	s, err := holders(ctx, w.log, project)
-	if err != nil {
-		return err
-	}
-	for _, h := range s.Holders {
-		var holding backup.Holding
-		for env, err := range w.log.Read(ctx, events.Aggregate{Project: project, Kind: h.Kind, ID: h.ID}, 0) {
-			if err != nil {
-				return err
-			}
-			holding = holding.Apply(env)
-		}
-		if !holding.Ended || holding.Undoing {
-			continue
-		}
-		_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(project), cause, func(s backup.Slot) (events.Event, error) { return backup.Release(s, h) })
-		if err != nil && !errors.Is(err, events.ErrNoChange) {
-			return err
-		}
-	}
-	return nil
 }
 
 // release gives back the slot that the restore held at a revision.

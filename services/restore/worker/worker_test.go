@@ -38,14 +38,16 @@ type bench struct {
 	w          *worker.Worker
 	a          events.Aggregate
 	root       string // of the project
+	services   string // folder of its services, if it has some
 	create     restore.Create
 	archive    []byte
-	backup     project.Project    // as it was backed up
-	recipients []age.Recipient    // for whom the archive is encrypted, if not empty
-	plainSize  int                // of the archive before encryption
-	size       int                // to which it is filled up, if not 0
-	older      bool               // the backup is of a version that did not keep the sum of the manifest
-	seen       func(events.Event) // is told what the worker has appended
+	backup     project.Project       // as it was backed up
+	recipients []age.Recipient       // for whom the archive is encrypted, if not empty
+	plainSize  int                   // of the archive before encryption
+	size       int                   // to which it is filled up, if not 0
+	older      bool                  // the backup is of a version that did not keep the sum of the manifest
+	seen       func(events.Event)    // is told what the worker has appended
+	fetch      func(context.Context) // is called before each read of the archive
 }
 
 // told is a log that tells what was appended.
@@ -111,7 +113,10 @@ func newBenchOf(b *bench, more func(root string), change ...func(*worker.Config)
 	b.write("config/.env", "A=changed")
 	c := worker.Config{
 		Pool: "default", Name: "w", Projects: []worker.Project{{ID: "p", Resolve: project.Fixed(p)}}, Dir: t.TempDir(), KeepOld: time.Hour, Logger: zap.NewNop(),
-		Fetch: func(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
+		Fetch: func(ctx context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
+			if b.fetch != nil {
+				b.fetch(ctx)
+			}
 			n := int64(len(b.archive))
 			return b.archive[min(q.Offset, n):min(q.Offset+q.Length, n)], nil
 		},

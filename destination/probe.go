@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Try stores a small object, reads it back and deletes it, and returns what went
+// Probe stores a small object, reads it back and deletes it, and returns what went
 // wrong. An error that wraps [ErrLocked] comes from the deletion alone: the
 // destination keeps what it has for a while.
-func Try(ctx context.Context, s Store) error {
+func Probe(ctx context.Context, s Store) error {
 	const text = "Holdfast tries whether it can use this destination.\n"
 	key := "holdfast-check/" + strings.ToLower(rand.Text())
 	if _, err := s.Put(ctx, key, strings.NewReader(text), Estimate(len(text))); err != nil {

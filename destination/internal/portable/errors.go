@@ -1,6 +1,4 @@
-// Package reason gives the errors of drivers their sentinels and a sentence that
-// says what to do.
-package reason
+package portable
 
 import (
 	"context"
@@ -10,10 +8,10 @@ import (
 	"github.com/holdfast-dev/holdfast/destination/internal/retry"
 )
 
-// Wrap returns err as the error of a call about a key, with what classify makes of
+// wrap returns err as the error of a call about a key, with what classify makes of
 // it: a sentinel, or nil, and advice, or nothing. It is asked only for errors that
 // have no sentinel yet.
-func Wrap(op, key string, err error, classify func(error) (advice string, kind error)) error {
+func wrap(op, key string, err error, classify func(error) (advice string, kind error)) error {
 	if lock, ok := errors.AsType[*destination.Error](err); ok && lock.Op == "" { // of Locked
 		return &destination.Error{Op: op, Key: key, Kind: lock.Kind, Advice: lock.Advice, Err: lock.Err}
 	}
@@ -26,13 +24,13 @@ func Wrap(op, key string, err error, classify func(error) (advice string, kind e
 	return &destination.Error{Op: op, Key: key, Kind: kind, Advice: advice, Err: err}
 }
 
-// Locked returns the error of an object that is kept, and why.
+// Locked returns the error of [Driver].Delete for an object that is kept, and why.
 func Locked(why string, err error) error {
 	return &destination.Error{Kind: destination.ErrLocked, Advice: why, Err: err}
 }
 
-// Network is the classification of errors that are not the answer of a provider.
-func Network(host string, err error) (advice string, kind error) {
+// ClassifyNetwork is the classification of errors that are not the answer of a provider.
+func ClassifyNetwork(host string, err error) (advice string, kind error) {
 	switch {
 	case retry.IsUntrusted(err):
 		return "the certificate of " + host + " is not trusted; if it is your own authority's, name it in ca_file", destination.ErrUnreachable
