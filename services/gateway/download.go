@@ -256,9 +256,6 @@ func (r *chunks) fetch(ctx context.Context, ask func(offset, n int64) ([]byte, e
 // Read implements io.Reader. An error cuts the connection, so that the client
 // knows that something is missing and may resume.
 func (r *chunks) Read(p []byte) (int, error) {
-	if err := r.conn.SetWriteDeadline(time.Now().Add(r.stall)); err != nil {
-		return 0, err
-	}
 	for len(r.cur) == 0 {
 		next, ok := <-r.next
 		if !ok {
@@ -270,6 +267,10 @@ func (r *chunks) Read(p []byte) (int, error) {
 			return 0, got.err
 		}
 		r.cur = got.b
+	}
+	// Only now, so that a slow archive takes none of the client's time.
+	if err := r.conn.SetWriteDeadline(time.Now().Add(r.stall)); err != nil {
+		return 0, err
 	}
 	n := copy(p, r.cur)
 	r.cur = r.cur[n:]
