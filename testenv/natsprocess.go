@@ -20,8 +20,9 @@ import (
 type NATSProcess struct {
 	URL  string
 	Name string
-	p    *process
-	run  func(tb testing.TB) *process
+	NATSPlace
+	p   *process
+	run func(tb testing.TB) *process
 }
 
 // Restart starts the server again after Kill.
@@ -49,6 +50,9 @@ func (n *NATSProcess) Kill(tb testing.TB) {
 	<-n.p.ended
 }
 
+// PID returns the id of the process.
+func (n *NATSProcess) PID() int { return n.p.cmd.Process.Pid }
+
 func (n *NATSProcess) signal(tb testing.TB, sig syscall.Signal) {
 	tb.Helper()
 	if err := n.p.cmd.Process.Signal(sig); err != nil {
@@ -58,9 +62,32 @@ func (n *NATSProcess) signal(tb testing.TB, sig syscall.Signal) {
 
 const natsServer = "github.com/nats-io/nats-server/v2"
 
+// NATSPlace is where a server of a cluster runs and keeps its streams. In the zero place
+// that is this machine and a folder of the test.
+type NATSPlace struct {
+	Machine *Machine
+	Dir     string
+}
+
+func (p NATSPlace) addr(tb testing.TB) string {
+	tb.Helper()
+	host := "127.0.0.1"
+	if p.Machine != nil {
+		host = p.Machine.Addr
+	}
+	return fmt.Sprintf("%s:%d", host, FreePort(tb))
+}
+
 // NATSProcesses starts three NATS servers with JetStream as processes that replicate to
 // each other. They end with the test.
 func NATSProcesses(tb testing.TB) []*NATSProcess {
+	tb.Helper()
+	dir := tb.TempDir()
+	return NATSProcessesAt(tb, [3]NATSPlace{{Dir: filepath.Join(dir, "n0")}, {Dir: filepath.Join(dir, "n1")}, {Dir: filepath.Join(dir, "n2")}})
+}
+
+// NATSProcessesAt is NATSProcesses in chosen places.
+func NATSProcessesAt(tb testing.TB, places [3]NATSPlace) []*NATSProcess {
 	tb.Helper()
 	dir := tb.TempDir()
 	binary := filepath.Join(dir, "nats-server")
@@ -68,21 +95,24 @@ func NATSProcesses(tb testing.TB) []*NATSProcess {
 		tb.Fatalf("build %s: %v: %s", natsServer, err, out)
 	}
 	var routes []string
-	for range 3 {
-		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", FreePort(tb)))
+	for _, place := range places {
+		routes = append(routes, place.addr(tb))
 	}
 	var nodes []*NATSProcess
 	for i, route := range routes {
-		n := &NATSProcess{Name: fmt.Sprintf("n%d", i)}
-		addr := fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
+		n := &NATSProcess{Name: fmt.Sprintf("n%d", i), NATSPlace: places[i]}
+		addr := n.addr(tb)
 		n.URL = "nats://" + addr
 		config := filepath.Join(dir, n.Name+".conf")
 		text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream {store_dir: %q, sync_interval: always}\ncluster {name: testenv, listen: %q, routes: [\"nats://%s\"]}\n",
-			n.Name, addr, filepath.Join(dir, n.Name), route, strings.Join(routes, `", "nats://`))
+			n.Name, addr, n.Dir, route, strings.Join(routes, `", "nats://`))
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
 		}
-		n.run = func(tb testing.TB) *process { return startProcess(tb, nil, binary, "-c", config) }
+		n.run = func(tb testing.TB) *process {
+			tb.Helper()
+			return startProcessOn(tb, n.Machine, nil, binary, "-c", config)
+		}
 		n.p = n.run(tb)
 		nodes = append(nodes, n)
 	}
