@@ -67,6 +67,9 @@ func unusedSubnet() string {
 	return subnet
 }
 
+// Addr returns the address at which machines reach this one.
+func (n *Network) Addr() string { return n.subnet + ".1" }
+
 // Machine plugs another machine.
 func (n *Network) Machine() *Machine {
 	n.tb.Helper()

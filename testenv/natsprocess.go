@@ -156,3 +156,37 @@ func DeleteConsumer(tb testing.TB, url, stream, name string) {
 	defer cancel()
 	_ = js.DeleteConsumer(ctx, stream, name) // see above
 }
+
+// LeadBy waits until every server of a stream has what the leader has, and makes one of
+// them the leader.
+func LeadBy(tb testing.TB, url, stream, node string) {
+	tb.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	Eventually(tb, 2*time.Minute, func() error {
+		s, err := js.Stream(tb.Context(), stream)
+		if err != nil {
+			return err
+		}
+		c := s.CachedInfo().Cluster
+		if c == nil || c.Leader == node {
+			return nil
+		}
+		for _, r := range c.Replicas {
+			if !r.Current || r.Offline {
+				return fmt.Errorf("%s is behind", r.Name)
+			}
+		}
+		if _, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement": {"preferred": "`+node+`"}}`), 5*time.Second); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s leads", c.Leader)
+	})
+}
