@@ -11,11 +11,16 @@ import (
 	"github.com/holdfast-dev/holdfast/testenv"
 )
 
+const (
+	eventStream   = "HOLDFAST_EVENTS"
+	commandStream = "HOLDFAST_COMMANDS"
+)
+
 // chaosConsumers are the durable consumers that may be deleted.
 var chaosConsumers = [][2]string{
-	{"HOLDFAST_EVENTS", "backup-default"}, {"HOLDFAST_EVENTS", "restore-default"}, {"HOLDFAST_EVENTS", "restore-drop-default"},
-	{"HOLDFAST_COMMANDS", "backup-default-create"}, {"HOLDFAST_COMMANDS", "backup-default-delete"},
-	{"HOLDFAST_COMMANDS", "backup-default-cancel"}, {"HOLDFAST_COMMANDS", "restore-default-create"},
+	{eventStream, "backup-default"}, {eventStream, "restore-default"}, {eventStream, "restore-drop-default"},
+	{commandStream, "backup-default-create"}, {commandStream, "backup-default-delete"},
+	{commandStream, "backup-default-cancel"}, {commandStream, "restore-default-create"},
 }
 
 // do lets one fault happen and end.
@@ -23,16 +28,7 @@ func (c *chaos) do(f fault) {
 	c.t.Helper()
 	time.Sleep(f.before)
 	d, n := c.daemons[f.who], c.nodes[f.node]
-	what := fmt.Sprintf("%s %s%d", f.kind, c.names[f.who], f.who)
-	switch f.kind {
-	case killNode, hangNode, unplugNode, isolateNodes, nodeClock, fillNode:
-		what = fmt.Sprintf("%s %s", f.kind, n.Name)
-	case fillBackups:
-		what = string(f.kind)
-	case deleteConsumer:
-		what = fmt.Sprintf("%s %s", f.kind, chaosConsumers[f.name][1])
-	}
-	c.logf("%s for %s %s", what, f.lasts, f.offset)
+	c.logf("%s", c.describe(f))
 	pause := func() { time.Sleep(f.lasts) }
 	switch f.kind {
 	case killDaemon:
@@ -58,9 +54,30 @@ func (c *chaos) do(f fault) {
 		testenv.DeleteConsumer(c.t, c.url, chaosConsumers[f.name][0], chaosConsumers[f.name][1])
 	case fillBackups:
 		c.fill(c.disk, pause)
-	case killNode, hangNode, unplugNode, isolateNodes, nodeClock, fillNode:
+	case killNode, hangNode, unplugNode, isolateNodes, nodeClock, fillNode, damageNode:
 		c.harm(n, f, pause)
 	}
+}
+
+// describe says what a fault does, for people.
+func (c *chaos) describe(f fault) string {
+	out := string(f.kind)
+	switch f.kind {
+	case killDaemon, stopDaemon, hangDaemon, unplugDaemon, daemonClock:
+		out += fmt.Sprintf(" %s%d", c.names[f.who], f.who)
+	case killNode, hangNode, unplugNode, isolateNodes, nodeClock, fillNode, damageNode:
+		out += " " + c.nodes[f.node].Name
+	case deleteConsumer:
+		out += " " + chaosConsumers[f.name][1]
+	case fillBackups:
+	}
+	if f.offset != 0 {
+		out += fmt.Sprintf(" by %s", f.offset)
+	}
+	if f.lasts != 0 {
+		out += fmt.Sprintf(", for %s", f.lasts)
+	}
+	return out
 }
 
 // harm lets a fault of a NATS server happen and end.
@@ -71,6 +88,12 @@ func (c *chaos) harm(n *testenv.NATSProcess, f fault, pause func()) {
 		n.Kill(c.t)
 		pause()
 		n.Restart(c.t)
+	case f.kind == damageNode:
+		testenv.WholeStream(c.t, c.url, eventStream) // what two of three have lost, nobody could bring back
+		n.Kill(c.t)
+		c.flip(n)
+		n.Restart(c.t)
+		testenv.WholeStream(c.t, c.url, eventStream)
 	case f.kind == fillNode && os.Getuid() == 0:
 		c.fill(filepath.Dir(n.Dir), pause)
 		n.Kill(c.t) // it takes no writes until it is started again
@@ -94,6 +117,13 @@ func (c *chaos) harm(n *testenv.NATSProcess, f fault, pause func()) {
 		pause()
 		n.Continue(c.t)
 	}
+}
+
+// flip flips bytes in the middle of what a stopped server keeps of the log.
+func (c *chaos) flip(n *testenv.NATSProcess) {
+	c.t.Helper()
+	sh(c.t, n.Dir, `f=$(ls -S jetstream/*/streams/HOLDFAST_EVENTS/msgs/*.blk | head -n 1); rm -f $(dirname $f)/index.db
+printf '\377\377\377' | dd of=$f bs=1 seek=$(($(stat -c %s $f) / 2)) conv=notrunc status=none`)
 }
 
 func (c *chaos) hang(d *daemon, pause func()) {

@@ -195,9 +195,9 @@ func (c *chaos) dumps() (counts []int) {
 	return counts
 }
 
-// damageNode flips bytes in the log of one server of three. The cluster repairs that, or
+// damage flips bytes in the log of one server of three. The cluster repairs that, or
 // Holdfast says it.
-func (c *chaos) damageNode() {
+func (c *chaos) damage() {
 	c.t.Helper()
 	before, err := c.read()
 	if err != nil {
@@ -205,10 +205,9 @@ func (c *chaos) damageNode() {
 	}
 	n := c.nodes[c.plan.damaged]
 	n.Kill(c.t)
-	sh(c.t, n.Dir, `f=$(ls -S jetstream/*/streams/HOLDFAST_EVENTS/msgs/*.blk | head -n 1); rm -f $(dirname $f)/index.db
-printf '\377\377\377' | dd of=$f bs=1 seek=$(($(stat -c %s $f) / 2)) conv=notrunc status=none`)
+	c.flip(n)
 	n.Restart(c.t)
-	testenv.LeadBy(c.t, c.url, "HOLDFAST_EVENTS", n.Name)
+	testenv.LeadBy(c.t, c.url, eventStream, n.Name)
 	c.eventually(2*time.Minute, func() error {
 		after, err := c.read()
 		if err != nil {

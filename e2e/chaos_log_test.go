@@ -139,7 +139,7 @@ func (c *chaos) idle() error {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
 	defer cancel()
 	return c.withJetStream(func(js jetstream.JetStream) error {
-		for _, name := range []string{"HOLDFAST_EVENTS", "HOLDFAST_COMMANDS"} {
+		for _, name := range []string{eventStream, commandStream} {
 			s, err := js.Stream(ctx, name)
 			if err != nil {
 				return err

@@ -9,9 +9,9 @@ import (
 // plan is all that a run of TestChaos does. A seed always makes the same one: nothing in
 // it depends on how the run goes.
 type plan struct {
-	jobs    [][]job // of each client
-	faults  []fault
-	damaged int // whose blocks are damaged at the end
+	jobs    [][]job    // of each client
+	faults  [2][]fault // of daemons, and of servers and disks: the two go on side by side
+	damaged int        // the server whose blocks are damaged at the end
 }
 
 // job is one request of a client, which repeats it until it is answered.
@@ -59,14 +59,16 @@ const (
 	isolateNodes   faultKind = "cut two nodes apart, not node"
 	nodeClock      faultKind = "set the clock of node"
 	fillNode       faultKind = "fill the disk of node"
+	damageNode     faultKind = "damage the blocks of node"
 	fillBackups    faultKind = "fill the destination"
 	deleteConsumer faultKind = "delete the consumer"
 )
 
-// faultKinds are what may happen, some of it more often.
-var faultKinds = []faultKind{
-	killDaemon, killDaemon, killDaemon, stopDaemon, hangDaemon, hangDaemon, unplugDaemon, unplugDaemon, daemonClock, daemonClock,
-	killNode, killNode, hangNode, unplugNode, isolateNodes, nodeClock, fillNode, fillBackups, deleteConsumer, deleteConsumer,
+// faultKinds are what may happen to daemons, and to servers and disks; some of it more
+// often.
+var faultKinds = [2][]faultKind{
+	{killDaemon, killDaemon, killDaemon, stopDaemon, hangDaemon, hangDaemon, unplugDaemon, unplugDaemon, daemonClock, daemonClock},
+	{killNode, killNode, hangNode, unplugNode, isolateNodes, nodeClock, fillNode, fillBackups, damageNode, deleteConsumer, deleteConsumer},
 }
 
 const (
@@ -81,10 +83,12 @@ func newPlan(seed uint64, lasts time.Duration) plan {
 		n := i % chaosClients
 		p.jobs[n] = append(p.jobs[n], newJob(rnd, p.jobs[n], fmt.Sprintf("%d-%d", n, len(p.jobs[n])), time.Duration(i)*jobEvery))
 	}
-	for all := time.Duration(0); all < lasts; {
-		f := newFault(rnd)
-		p.faults = append(p.faults, f)
-		all += f.before + f.lasts
+	for to := range p.faults {
+		for all := time.Duration(0); all < lasts; {
+			f := newFault(rnd, faultKinds[to])
+			p.faults[to] = append(p.faults[to], f)
+			all += f.before + f.lasts
+		}
 	}
 	return p
 }
@@ -100,15 +104,18 @@ func newJob(rnd *rand.Rand, before []job, key string, at time.Duration) job {
 	}
 	project, any, recent := []string{"p", "q"}[rnd.IntN(2)], rnd.IntN(len(made)+1), rnd.IntN(2) == 0
 	switch kind := rnd.IntN(20); {
-	case len(made) == 0 || kind < 10:
+	case len(made) == 0 || kind < 9:
 		j.body = fmt.Sprintf(`{"projectId":%q}`, project)
 		return j
-	case kind < 13:
+	case kind < 14:
 		j.kind, j.body = jobRestore, fmt.Sprintf(`{"safetyBackup":%v}`, rnd.IntN(2) == 0)
 	case kind < 17:
 		j.kind = jobDelete
 	default:
 		j.kind, recent = jobCancel, true
+		if last := before[len(before)-1]; last.kind == jobBackup { // which may still run
+			j.at = last.at + time.Duration(rnd.Int64N(int64(time.Second)))
+		}
 	}
 	if j.of = made[any%len(made)]; recent {
 		j.of = made[len(made)-1]
@@ -116,14 +123,13 @@ func newJob(rnd *rand.Rand, before []job, key string, at time.Duration) job {
 	return j
 }
 
-// newFault chooses what happens next. It always draws the same number of times, so that
-// one kind more or less does not change the rest of all plans.
-func newFault(rnd *rand.Rand) fault {
+// newFault chooses what happens next.
+func newFault(rnd *rand.Rand, kinds []faultKind) fault {
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(rnd.Int64N(int64(most-least))).Truncate(time.Millisecond)
 	}
 	f := fault{
-		kind: faultKinds[rnd.IntN(len(faultKinds))], before: between(200*time.Millisecond, 2500*time.Millisecond), lasts: between(500*time.Millisecond, 5*time.Second),
+		kind: kinds[rnd.IntN(len(kinds))], before: between(200*time.Millisecond, 2500*time.Millisecond), lasts: between(500*time.Millisecond, 5*time.Second),
 		who: rnd.IntN(len(chaosDaemons)), node: rnd.IntN(3), name: rnd.IntN(len(chaosConsumers)),
 	}
 	hours, seconds := between(-48*time.Hour, 48*time.Hour), between(-10*time.Second, 10*time.Second)
@@ -132,7 +138,7 @@ func newFault(rnd *rand.Rand) fault {
 		f.lasts /= 5
 	case hangNode, unplugNode, isolateNodes, unplugDaemon:
 		f.lasts *= 2
-	case stopDaemon, deleteConsumer:
+	case stopDaemon, deleteConsumer, damageNode:
 		f.lasts = 0
 	case daemonClock:
 		if f.offset = hours.Truncate(time.Second); chaosDaemons[f.who] == "restore" {

@@ -47,14 +47,20 @@ func TestChaos(t *testing.T) {
 	for _, jobs := range c.plan.jobs {
 		clients.Go(func() { c.client(ctx, jobs) })
 	}
-	for _, f := range c.plan.faults {
-		c.do(f)
+	var faults sync.WaitGroup
+	for _, all := range c.plan.faults {
+		faults.Go(func() {
+			for _, f := range all {
+				c.do(f)
+			}
+		})
 	}
+	faults.Wait()
 	c.logf("all faults have ended")
 	clients.Wait()
 	c.settle()
 	c.check()
-	c.damageNode()
+	c.damage()
 }
 
 // jobsWithin is how long after the last fault the last job is answered.
@@ -138,7 +144,7 @@ func (c *chaos) machine() *testenv.Machine {
 // the same from the first backup to the last restore.
 func (c *chaos) makeProjects() {
 	c.t.Helper()
-	sh(c.t, c.dir, `for f in p q; do mkdir -p $f/main; for i in 1 2 3 4; do head -c 50000 /dev/urandom > $f/main/$i; done; done`)
+	sh(c.t, c.dir, `for f in p q; do mkdir -p $f/main; head -c 50000 /dev/urandom > $f/main/a; seq 5000000 > $f/main/b; done`) // takes a while to read, and little room
 	host := "127.0.0.1"
 	if c.network != nil {
 		host = c.network.Addr()

@@ -157,7 +157,40 @@ func DeleteConsumer(tb testing.TB, url, stream, name string) {
 	_ = js.DeleteConsumer(ctx, stream, name) // see above
 }
 
-// LeadBy waits until every server of a stream has what the leader has, and makes one of
+// WholeStream waits until every server of a stream has what its leader has, and returns
+// the name of that.
+func WholeStream(tb testing.TB, url, stream string) (leader string) {
+	tb.Helper()
+	Eventually(tb, 2*time.Minute, func() error {
+		nc, err := nats.Connect(url)
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return err
+		}
+		s, err := js.Stream(tb.Context(), stream)
+		if err != nil {
+			return err
+		}
+		c := s.CachedInfo().Cluster
+		if c == nil || c.Leader == "" || len(c.Replicas) != 2 {
+			return errors.New("no leader")
+		}
+		for _, r := range c.Replicas {
+			if !r.Current || r.Offline {
+				return fmt.Errorf("%s is behind", r.Name)
+			}
+		}
+		leader = c.Leader
+		return nil
+	})
+	return leader
+}
+
+// LeadBy waits until every server of a stream has what its leader has, and makes one of
 // them the leader.
 func LeadBy(tb testing.TB, url, stream, node string) {
 	tb.Helper()
@@ -166,27 +199,14 @@ func LeadBy(tb testing.TB, url, stream, node string) {
 		tb.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	Eventually(tb, 2*time.Minute, func() error {
-		s, err := js.Stream(tb.Context(), stream)
-		if err != nil {
-			return err
-		}
-		c := s.CachedInfo().Cluster
-		if c == nil || c.Leader == node {
+		leader := WholeStream(tb, url, stream)
+		if leader == node {
 			return nil
-		}
-		for _, r := range c.Replicas {
-			if !r.Current || r.Offline {
-				return fmt.Errorf("%s is behind", r.Name)
-			}
 		}
 		if _, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement": {"preferred": "`+node+`"}}`), 5*time.Second); err != nil {
 			return err
 		}
-		return fmt.Errorf("%s leads", c.Leader)
+		return fmt.Errorf("%s leads", leader)
 	})
 }
