@@ -18,9 +18,13 @@ const (
 
 // chaosConsumers are the durable consumers that may be deleted.
 var chaosConsumers = [][2]string{
-	{eventStream, "backup-default"}, {eventStream, "restore-default"}, {eventStream, "restore-drop-default"},
-	{commandStream, "backup-default-create"}, {commandStream, "backup-default-delete"},
-	{commandStream, "backup-default-cancel"}, {commandStream, "restore-default-create"},
+	{eventStream, "backup-default"},
+	{eventStream, "restore-default"},
+	{eventStream, "restore-drop-default"},
+	{commandStream, "backup-default-create"},
+	{commandStream, "backup-default-delete"},
+	{commandStream, "backup-default-cancel"},
+	{commandStream, "restore-default-create"},
 }
 
 // do lets one fault happen and end.

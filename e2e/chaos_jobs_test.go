@@ -47,8 +47,8 @@ func (c *chaos) ask(ctx context.Context, j job, of string) outcome {
 		method, path = "DELETE", path+"/"+of
 	case jobBackup:
 	}
-	said := ""
 	for {
+		var said string
 		asked := time.Now()
 		a, err := c.gateway.try(method, path, j.body, "Idempotency-Key", j.key, "Prefer", j.wait)
 		switch {

@@ -102,7 +102,7 @@ func newJob(rnd *rand.Rand, before []job, key string, at time.Duration) job {
 			made = append(made, i)
 		}
 	}
-	project, any, recent := []string{"p", "q"}[rnd.IntN(2)], rnd.IntN(len(made)+1), rnd.IntN(2) == 0
+	project, older, recent := []string{"p", "q"}[rnd.IntN(2)], rnd.IntN(len(made)+1), rnd.IntN(2) == 0
 	switch kind := rnd.IntN(20); {
 	case len(made) == 0 || kind < 9:
 		j.body = fmt.Sprintf(`{"projectId":%q}`, project)
@@ -117,7 +117,7 @@ func newJob(rnd *rand.Rand, before []job, key string, at time.Duration) job {
 			j.at = last.at + time.Duration(rnd.Int64N(int64(time.Second)))
 		}
 	}
-	if j.of = made[any%len(made)]; recent {
+	if j.of = made[older%len(made)]; recent {
 		j.of = made[len(made)-1]
 	}
 	return j
@@ -146,6 +146,7 @@ func newFault(rnd *rand.Rand, kinds []faultKind) fault {
 		}
 	case nodeClock:
 		f.offset = seconds.Truncate(time.Second) // delays deliveries by as much when it is set right
+	case hangDaemon, fillNode, fillBackups:
 	}
 	return f
 }

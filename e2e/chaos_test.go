@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -106,8 +107,27 @@ func newChaos(t *testing.T, p plan) *chaos {
 	}
 	c.names = chaosDaemons
 	c.gateway = c.daemons[0]
+	t.Cleanup(c.keepLogs)
 	c.gateway.ready()
 	return c
+}
+
+// keepLogs copies the logs of all processes to where they stay, if the test has failed.
+func (c *chaos) keepLogs() {
+	if !c.t.Failed() {
+		return
+	}
+	dir, err := os.MkdirTemp("", "holdfast-chaos-")
+	if err != nil {
+		c.t.Log(err)
+		return
+	}
+	logs, err := filepath.Glob(filepath.Join(filepath.Dir(c.dir), "*", "*log")) // of each process, and of each life of a server
+	for _, log := range logs {
+		text, rerr := os.ReadFile(log)
+		err = errors.Join(err, rerr, os.WriteFile(filepath.Join(dir, filepath.Base(filepath.Dir(log))+".log"), text, 0o600))
+	}
+	c.t.Logf("the logs of %d processes are in %s, %v", len(logs), dir, err)
 }
 
 // chaosDaemons are the processes of Holdfast, as the services that they run.
@@ -173,8 +193,10 @@ func (c *chaos) backups() string { return filepath.Join(c.disk, "backups") }
 // contents returns what the projects hold.
 func (c *chaos) contents() map[string]string {
 	c.t.Helper()
-	out := map[string]string{"databases": text(c.t, c.db, "postgres", "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"),
-		"table": text(c.t, c.db, "postgres", "SELECT count(*) || md5(string_agg(k::text, ' ' ORDER BY n)) FROM kept k")}
+	out := map[string]string{
+		"databases": text(c.t, c.db, "postgres", "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"),
+		"table":     text(c.t, c.db, "postgres", "SELECT count(*) || md5(string_agg(k::text, ' ' ORDER BY n)) FROM kept k"),
+	}
 	for _, p := range []string{"p", "q"} {
 		out[p] = sh(c.t, filepath.Join(c.dir, p), "find . -mindepth 1 | sort; find . -type f | sort | xargs sha256sum")
 	}

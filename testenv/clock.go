@@ -18,8 +18,8 @@ import (
 // clock as it is: that is what a step of the system's clock does. The program is the one
 // that ships; no other process sees another time.
 
-// clockError says why clocks cannot be set here, if they cannot.
-var clockError = func() error {
+// errClock says why clocks cannot be set here, if they cannot.
+var errClock = func() error {
 	if runtime.GOARCH != "amd64" {
 		return errors.New("the clock of a process can be set on amd64 only")
 	}
@@ -50,8 +50,8 @@ func replaceClock(pid int) error {
 // SetClock sets the clock of a process, that a [Machine] has started, to an offset
 // from the time, in whole seconds. The error says why that is not possible here.
 func SetClock(pid int, offset time.Duration) error {
-	if clockError != nil {
-		return clockError
+	if errClock != nil {
+		return errClock
 	}
 	at, err := clockAddress(pid)
 	if err != nil {

@@ -154,7 +154,7 @@ func (m *Machine) Start(cmd *exec.Cmd) error {
 // startWithClock starts a process whose clock can be set: it stops before its first
 // instruction and gets another vDSO.
 func startWithClock(cmd *exec.Cmd) error {
-	if clockError != nil {
+	if errClock != nil {
 		return cmd.Start()
 	}
 	if cmd.SysProcAttr == nil {

@@ -63,7 +63,9 @@ func TestClusterLosesANode(t *testing.T) {
 		t.Fatalf("there is no node %q", name)
 		return nil
 	}
-	leader := func() *testenv.NATSProcess { return named(testenv.WholeStream(t, testenv.URLs(nodes), "HOLDFAST_EVENTS")) }
+	leader := func() *testenv.NATSProcess {
+		return named(testenv.WholeStream(t, testenv.URLs(nodes), "HOLDFAST_EVENTS"))
+	}
 	for _, c := range []struct {
 		when string
 		node func() *testenv.NATSProcess
