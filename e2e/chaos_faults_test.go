@@ -93,11 +93,11 @@ func (c *chaos) harm(n *testenv.NATSProcess, f fault, pause func()) {
 		pause()
 		n.Restart(c.t)
 	case f.kind == damageNode:
-		testenv.WholeStream(c.t, c.url, eventStream) // what two of three have lost, nobody could bring back
+		testenv.WholeStream(c.t, c.nodes, eventStream) // what two of three have lost, nobody could bring back
 		n.Kill(c.t)
 		c.flip(n)
 		n.Restart(c.t)
-		testenv.WholeStream(c.t, c.url, eventStream)
+		testenv.WholeStream(c.t, c.nodes, eventStream)
 	case f.kind == fillNode && os.Getuid() == 0:
 		c.fill(filepath.Dir(n.Dir), pause)
 		n.Kill(c.t) // it takes no writes until it is started again

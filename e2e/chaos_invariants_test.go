@@ -207,7 +207,7 @@ func (c *chaos) damage() {
 	n.Kill(c.t)
 	c.flip(n)
 	n.Restart(c.t)
-	testenv.LeadBy(c.t, c.url, eventStream, n.Name)
+	testenv.LeadBy(c.t, c.nodes, eventStream, n.Name)
 	c.eventually(2*time.Minute, func() error {
 		after, err := c.read()
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +22,9 @@ type NATSProcess struct {
 	URL  string
 	Name string
 	NATSPlace
-	p   *process
-	run func(tb testing.TB) *process
+	monitor string // where it says how it is
+	p       *process
+	run     func(tb testing.TB) *process
 }
 
 // Restart starts the server again after Kill.
@@ -102,10 +104,11 @@ func NATSProcessesAt(tb testing.TB, places [3]NATSPlace) []*NATSProcess {
 	for i, route := range routes {
 		n := &NATSProcess{Name: fmt.Sprintf("n%d", i), NATSPlace: places[i]}
 		addr := n.addr(tb)
+		n.monitor = n.addr(tb)
 		n.URL = "nats://" + addr
 		config := filepath.Join(dir, n.Name+".conf")
-		text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream {store_dir: %q, sync_interval: always}\ncluster {name: testenv, listen: %q, routes: [\"nats://%s\"]}\n",
-			n.Name, addr, n.Dir, route, strings.Join(routes, `", "nats://`))
+		text := fmt.Sprintf("server_name: %s\nlisten: %q\nhttp: %q\njetstream {store_dir: %q, sync_interval: always}\ncluster {name: testenv, listen: %q, routes: [\"nats://%s\"]}\n",
+			n.Name, addr, n.monitor, n.Dir, route, strings.Join(routes, `", "nats://`))
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
 		}
@@ -157,12 +160,17 @@ func DeleteConsumer(tb testing.TB, url, stream, name string) {
 	_ = js.DeleteConsumer(ctx, stream, name) // see above
 }
 
-// WholeStream waits until every server of a stream has what its leader has, and returns
-// the name of that.
-func WholeStream(tb testing.TB, url, stream string) (leader string) {
+// WholeStream waits until every server of a stream has what its leader has, by its own
+// word and by that of the leader, and returns the leader's name.
+func WholeStream(tb testing.TB, nodes []*NATSProcess, stream string) (leader string) {
 	tb.Helper()
 	Eventually(tb, 2*time.Minute, func() error {
-		nc, err := nats.Connect(url)
+		for _, n := range nodes {
+			if err := get(tb.Context(), "http://"+n.monitor+"/healthz", http.StatusOK); err != nil {
+				return err
+			}
+		}
+		nc, err := nats.Connect(URLs(nodes))
 		if err != nil {
 			return err
 		}
@@ -192,21 +200,25 @@ func WholeStream(tb testing.TB, url, stream string) (leader string) {
 
 // LeadBy waits until every server of a stream has what its leader has, and makes one of
 // them the leader.
-func LeadBy(tb testing.TB, url, stream, node string) {
+func LeadBy(tb testing.TB, nodes []*NATSProcess, stream, node string) {
 	tb.Helper()
-	nc, err := nats.Connect(url)
+	const patience = 10 * time.Second // a vote takes its time, and a new one would end what a leader has begun
+	nc, err := nats.Connect(URLs(nodes))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer nc.Close()
-	Eventually(tb, 2*time.Minute, func() error {
-		leader := WholeStream(tb, url, stream)
-		if leader == node {
-			return nil
+	for range 10 {
+		if WholeStream(tb, nodes, stream) == node {
+			return
 		}
-		if _, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement": {"preferred": "`+node+`"}}`), 5*time.Second); err != nil {
-			return err
+		if _, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement": {"preferred": "`+node+`"}}`), patience); err != nil {
+			tb.Logf("%s does not step down: %v", stream, err)
 		}
-		return fmt.Errorf("%s leads", leader)
-	})
+		ctx, cancel := context.WithTimeout(tb.Context(), patience)
+		for WholeStream(tb, nodes, stream) != node && wait(ctx, time.Second) {
+		}
+		cancel()
+	}
+	tb.Fatalf("%s does not become the leader of %s", node, stream)
 }

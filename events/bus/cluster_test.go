@@ -64,7 +64,7 @@ func TestClusterLosesANode(t *testing.T) {
 		return nil
 	}
 	leader := func() *testenv.NATSProcess {
-		return named(testenv.WholeStream(t, testenv.URLs(nodes), "HOLDFAST_EVENTS"))
+		return named(testenv.WholeStream(t, nodes, "HOLDFAST_EVENTS"))
 	}
 	for _, c := range []struct {
 		when string
