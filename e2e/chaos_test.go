@@ -26,10 +26,10 @@ var (
 // deletions and cancellations. Afterwards it checks what must always hold; see
 // chaos_invariants_test.go. The same seed makes the same plan again.
 //
-// Where this can be root, each process has a network namespace, whose cable is pulled,
-// and the servers and the destination have small disks, which are filled. Elsewhere
-// processes are stopped instead. Each process has a clock of its own that is set ahead
-// and back, on amd64.
+// Root has a network namespace and a clock for each process: cables are pulled, and clocks
+// are set ahead and back (on amd64). The servers and the destination have small disks that
+// are filled. Other users stop processes instead of pulling cables, and the log of the test
+// says what is left out.
 func TestChaos(t *testing.T) {
 	if *chaosTime == 0 {
 		t.Skip("make chaos runs it: it needs the machine for itself")
