@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -38,8 +39,8 @@ func NewNetwork(tb testing.TB) (*Network, error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("network namespaces can only be made by root")
 	}
-	id := rand.IntN(1 << 16) // several tests may run side by side
-	n := &Network{tb: tb, bridge: fmt.Sprintf("hf%04x", id), next: 2}
+	removeDeadNetworks()
+	n := &Network{tb: tb, bridge: fmt.Sprintf(bridgeFormat, os.Getpid(), networks.Add(1)), next: 2}
 	for n.subnet = ""; n.subnet == ""; {
 		n.subnet = unusedSubnet()
 	}
@@ -49,6 +50,27 @@ func NewNetwork(tb testing.TB) (*Network, error) {
 	}
 	tb.Cleanup(func() { _ = ip("link del " + n.bridge) }) // with the test
 	return n, errors.Join(ip("addr add "+n.subnet+".1/24 dev "+n.bridge), ip("link set "+n.bridge+" up"))
+}
+
+const bridgeFormat = "hf%dn%d" // the process of the test, and a number
+
+var networks atomic.Int64 // of this process
+
+// removeDeadNetworks removes what tests have left that were killed.
+func removeDeadNetworks() {
+	dead := func(name string) bool {
+		var pid, number int
+		_, err := fmt.Sscanf(name, bridgeFormat, &pid, &number)
+		return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	}
+	for folder, remove := range map[string]string{"/run/netns": "netns del ", "/sys/class/net": "link del "} {
+		all, _ := os.ReadDir(folder) // where there are none there is no folder
+		for _, e := range all {
+			if dead(e.Name()) {
+				_ = ip(remove + e.Name()) // a cable goes with its other end
+			}
+		}
+	}
 }
 
 // unusedSubnet returns a private network of 256 addresses, or "" if this machine has
