@@ -26,7 +26,7 @@ func TestAdoptKilled(t *testing.T) {
 	for _, victim := range []string{"command", victimNATS} {
 		for _, when := range []string{"before", "after"} {
 			t.Run(victim+" "+when, func(t *testing.T) {
-				s := &site{t: t, all: t, dir: t.TempDir(), victim: victim, nats: testenv.StartNATS(t, binary)}
+				s := &site{t: t, all: t, dir: t.TempDir(), victim: victim, nats: testenv.NATSAlone(t, binary, t.TempDir())}
 				s.proxy = testenv.ProxyNATS(t, s.nats)
 				sh(t, s.dir, "cp -a "+old.dir+"/backups "+old.dir+"/functions .")
 				before := objects(t, s.dir+"/backups")

@@ -45,7 +45,7 @@ const (
 // newSite starts the processes and makes a backup, after which the project is changed.
 func newSite(t *testing.T, binary, victim, keepOld string) *site {
 	t.Helper()
-	n := testenv.StartNATS(t, binary)
+	n := testenv.NATSAlone(t, binary, t.TempDir())
 	s := &site{t: t, all: t, dir: t.TempDir(), victim: victim, nats: n, proxy: testenv.ProxyNATS(t, n)}
 	if victim == victimDaemon {
 		s.gateway = s.process("daemon", "gateway, catalog, backup, restore", s.proxy.URL, keepOld)
