@@ -247,7 +247,7 @@ func (s *site) settled() error {
 			files = append(files, a.ID+".jsonl")
 			if r.Keeps() {
 				folders = append(folders, ".holdfast-old-"+events.ShortID(a.ID), ".holdfast-undone-"+events.ShortID(a.ID))
-				files = append(files, a.ID+".project.json", a.ID+".functions.swap")
+				files = append(files, a.ID+".project.json", a.ID+".functions.swap", a.ID+".kept")
 			}
 		case events.KindSlot:
 			if h := fold[backup.Slot](history).Holders; len(h) > 0 {
