@@ -18,7 +18,7 @@ func TestAdoptKilled(t *testing.T) {
 	binary := testenv.NATSBinary(t)
 	old := newSite(t, binary, victimWorker, "24h")
 	old.newBackup()
-	var known history
+	var known pastEvents
 	testenv.Eventually(t, time.Minute, func() (err error) {
 		known, err = old.log.history()
 		return err
@@ -84,9 +84,9 @@ func (s *site) adoptKilled(when string) {
 }
 
 // adopted checks that the log has each backup of another one's history, adopted once.
-func (s *site) adopted(known history) {
+func (s *site) adopted(known pastEvents) {
 	s.t.Helper()
-	var all history
+	var all pastEvents
 	testenv.Eventually(s.t, time.Minute, func() (err error) {
 		all, err = s.log.history()
 		return err
