@@ -221,7 +221,7 @@ func (s *server) accept(c backup.Create) events.Aggregate {
 }
 
 func (s *server) complete(c backup.Create) {
-	s.append(s.accept(c), events.BackupCompleted{Attempt: 1, Pool: c.Pool, Key: "p/x.tar.gz", Path: "/b/p/x.tar.gz", Size: int64(len(s.archive)), SHA256: sumOf(s.archive), Parts: []events.Part{{Name: "config"}}})
+	s.append(s.accept(c), events.BackupCompleted{Attempt: 1, Pool: c.Pool, Key: "p/x.tar.gz", Path: "/b/p/x.tar.gz", Size: int64(len(s.archive)), SHA256: sumOf(s.archive), Parts: []events.Part{{Name: "config", Bytes: 1, Entries: 1}}})
 }
 
 func (s *server) read(_ context.Context, _ string, q backup.ArchiveRead) ([]byte, error) {
