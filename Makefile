@@ -38,7 +38,7 @@ race: deps ## Test what runs side by side with the race detector
 
 .PHONY: e2e
 e2e: deps ## Test the real daemon through REST
-	go test -count=1 -timeout 20m ./e2e
+	go test -count=1 -timeout 40m ./e2e
 
 .PHONY: soak
 soak: deps ## Compare what a daemon uses before and after 2,000 backups

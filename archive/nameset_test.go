@@ -111,3 +111,22 @@ func TestTrimmedAttributesFit(t *testing.T) {
 		t.Errorf("removed %s, left %d", got, len(attrs))
 	}
 }
+
+// TestDamageSaysWhatIsWrong without a name of an entry.
+func TestDamageSaysWhatIsWrong(t *testing.T) {
+	for want, entries := range map[string][]tar.Header{
+		"it holds the same name twice":                  {reg("config/secret"), reg("config/secret")},
+		"it holds a file and a folder of the same name": {reg("config/secret"), reg("config/secret/x")},
+		"it holds something unsafe":                     {reg("config/../secret")},
+		"what was read does not match its sums":         {reg("config/secret")},
+	} {
+		r, err := archive.NewReader(bytes.NewReader(forge(t, entries...)))
+		must(t, err)
+		for err == nil {
+			_, err = r.Next()
+		}
+		if got := archive.Damage(err); got != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
+	}
+}

@@ -187,7 +187,7 @@ func (c *chaos) fault() {
 		w.kill(syscall.SIGTERM)
 		w.run()
 	case 7:
-		gone := [][2]string{{"HOLDFAST_EVENTS", "backup-default"}, {"HOLDFAST_COMMANDS", "backup-default-create"}, {"HOLDFAST_COMMANDS", "backup-default-delete"}}[c.rnd.IntN(3)]
+		gone := [][2]string{{"HOLDFAST_EVENTS", "backup-default"}, {"HOLDFAST_JOBS", "backup-default-job=p"}, {"HOLDFAST_COMMANDS", "backup-default-create=p"}, {"HOLDFAST_COMMANDS", "backup-default-delete=p"}}[c.rnd.IntN(4)]
 		testenv.DeleteConsumer(c.t, c.url, gone[0], gone[1])
 	}
 	pause(200, 2500)

@@ -117,6 +117,37 @@ func TestTwoProjectsOfOneDatabase(t *testing.T) {
 	}
 }
 
+// TestTwoProjectsThatShareAFolder are an error of `config check` and shown as broken; no
+// restore of one is made that would change files of the other.
+func TestTwoProjectsThatShareAFolder(t *testing.T) {
+	root, dir := t.TempDir(), t.TempDir()
+	put(t, root, "prod/.env", "A=prod")
+	put(t, root, "prod/staging/.env", "A=staging")
+	put(t, root, "functions/main/index.ts", "x")
+	projects := fmt.Sprintf("{id: p, functions: {path: %s/functions}, config: {root: %s/prod, include: [\"**\"]}}\n  - {id: staging, functions: {path: %s/prod/../functions/}, config: {root: %s/prod/staging, include: [\"**\"]}}", root, root, root, root)
+	const same, nested = "have the same folder, ", "The folder of the part config of the project staging, "
+	contains(t, check(t, projects), "project p: The part functions of the project p and the part functions of the project staging "+same, "project staging: The part functions of the project staging and ", "project p: "+nested, "config.exclude of p")
+	d := start(t, config(dir+"/data", dir+"/backups", projects, ""))
+	d.ready()
+	d.want(d.call("GET", "/projects/p", ""), 200, `"status":"broken"`, same, nested)
+	d.want(d.call("GET", "/projects/staging", ""), 200, `"status":"broken"`, same)
+	for id, c := range map[string]struct {
+		parts string
+		want  int
+	}{"p": {`["config"]`, 409}, "staging": {`["config"]`, 200}} {
+		put(t, root, "prod/staging/.env", "A=staging")
+		a := d.call("POST", "/backups", `{"projectId":"`+id+`"}`)
+		d.want(a, 201)
+		put(t, root, "prod/staging/.env", "A=changed")
+		restore := "/backups/" + a.backup()["id"].(string) + "/restore"
+		d.want(d.call("POST", restore, `{"safetyBackup":false,"restoreTypes":["functions"]}`), 409, same)
+		d.want(d.call("POST", restore, `{"safetyBackup":false,"restoreTypes":`+c.parts+`}`), c.want)
+		if got := sh(t, root, "cat prod/staging/.env"); (got == "A=changed") != (c.want == 409) {
+			t.Errorf("%s: the file of staging is %q", id, got)
+		}
+	}
+}
+
 // TestARunningDatabaseBelowTheFolder is neither in the configuration nor touched by a
 // restore of it.
 func TestARunningDatabaseBelowTheFolder(t *testing.T) {
@@ -139,7 +170,7 @@ func TestARunningDatabaseBelowTheFolder(t *testing.T) {
 	if got := sh(t, root, fmt.Sprintf("tar tzf %s | grep -c %s/ || true", a.backup()["path"], filepath.Base(data))); got != "0\n" {
 		t.Errorf("%s files of the database are configuration", got)
 	}
-	d.want(d.call("GET", "/backups/"+a.backup()["id"].(string), ""), 200, "config: 1 folders or files hold the data of a service", ": "+filepath.Base(data)+".")
+	d.want(d.call("GET", "/backups/"+a.backup()["id"].(string), ""), 200, "config: 2 folders or files hold the data of a service", filepath.Base(data), "log") // which the server writes beside it
 	if err := pg.Exec(t.Context(), "other", "INSERT INTO keep SELECT n, 'x' FROM generate_series(1001,60000) n; CHECKPOINT"); err != nil {
 		t.Fatal(err)
 	}
@@ -160,24 +191,50 @@ func TestFilesThatCannotBeFound(t *testing.T) {
 	compose := sh(t, src.Dir, "cat docker-compose.yml")
 	put(t, src.Dir, "docker-compose.yml", strings.NewReplacer("./volumes/storage:/var/lib/storage:z", "./late:/var/lib/storage").Replace(compose))
 	dir, tools := t.TempDir(), src.DB.Bin
-	projects := fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}}\n  - {id: without, supabase: %s, storage: none, database: {tools: %s}}", src.Dir, tools, src.Dir, tools)
+	projects := fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}}", src.Dir, tools)
+	none := fmt.Sprintf("{id: without, supabase: %s, storage: none, database: {tools: %s}}", src.Dir, tools)
 	contains(t, check(t, projects), "project p: The part storage cannot be found", "the service storage keeps its files in the folder "+src.Dir+"/late", "set storage.path, or set storage: none",
-		"functions  "+src.Dir+"/volumes/functions: ", "storage    cannot be found", "storage    not backed up. The configuration says none.")
-	contains(t, check(t, projects, "--connect"), "note       storage: the files of 5 storage objects are not in this backup")
+		"functions  "+src.Dir+"/volumes/functions: ", "storage    cannot be found")
+	contains(t, check(t, none), "storage    not backed up. The configuration says none.")
+	contains(t, check(t, none, "--connect"), "note       storage: the files of 5 storage objects are not in this backup")
 	d := start(t, config(dir+"/data", dir+"/backups", projects, ""))
 	d.ready()
 	d.want(d.call("POST", "/backups", full), 500, "Backup failed: The part storage cannot be found", "storage: none")
 	d.want(d.call("GET", "/projects/p", ""), 200, `"status":"broken"`, "The part storage cannot be found")
 	d.want(d.call("POST", "/backups", `{"projectId":"p","type":"database"}`), 201)
-	without := d.call("POST", "/backups", `{"projectId":"without"}`)
-	d.want(without, 201)
-	d.want(d.call("GET", "/backups/"+without.backup()["id"].(string), ""), 200, "the files of 5 storage objects are not in this backup, because the configuration says storage: none")
+	other := t.TempDir()
+	w := start(t, config(other+"/data", other+"/backups", none, ""))
+	w.ready()
+	without := w.call("POST", "/backups", `{"projectId":"without"}`)
+	w.want(without, 201)
+	w.want(w.call("GET", "/backups/"+without.backup()["id"].(string), ""), 200, "the files of 5 storage objects are not in this backup, because the configuration says storage: none")
 	sh(t, src.Dir, "mv volumes/storage late")
 	found := d.call("POST", "/backups", full)
 	d.want(found, 201)
 	d.want(d.call("GET", "/backups/"+found.backup()["id"].(string), ""), 200, `"name":"storage"`)
-	contains(t, check(t, projects[:strings.IndexByte(projects, '\n')]), "storage    "+src.Dir+"/late/stub/stub: 5 files", "backend file, tenant stub/stub", "The configuration is good.")
-	d.want(d.call("GET", "/projects/p", ""), 200, `"status":"ok"`)
+	contains(t, check(t, projects), "storage    "+src.Dir+"/late/stub/stub: 5 files", "backend file, tenant stub/stub", "The configuration is good.")
+	if p := d.call("GET", "/projects/p", "").body; strings.Contains(p, "cannot be found") {
+		t.Errorf("the project is %s", p)
+	}
+}
+
+// TestConfigCheckSaysWhatWasFound of each project, and what has led to it.
+func TestConfigCheckSaysWhatWasFound(t *testing.T) {
+	src, _ := supabaseProject(t, testenv.SupabaseConfig{Major: 15, Objects: 5})
+	own := t.TempDir()
+	put(t, own, "fn/main/index.ts", "x")
+	sh(t, own, "truncate -s 3M fn/main/cache.img")
+	tools, file := src.DB.Bin, src.Dir+"/docker-compose.yml:"
+	got := check(t, fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}}", src.Dir, tools), "--connect")
+	contains(t, got, "Project p\n", fmt.Sprintf("server     127.0.0.1:%d, database postgres, PostgreSQL 15.", src.DB.Port),
+		", system identifier "+text(t, src.DB, "postgres", "SELECT system_identifier::text FROM pg_control_system()")+" (from "+file, ", service db)",
+		"storage    "+src.Dir+"/volumes/storage/stub/stub: 5 files, ", "; backend file, tenant stub/stub (from "+file, ", service storage)",
+		"functions  "+src.Dir+"/volumes/functions: ", ", service functions)", "config     "+src.Dir+": ", "(from the folder of `supabase:`)")
+	corrected := check(t, fmt.Sprintf("{id: p, supabase: %s, database: {tools: %s}, storage: {path: %s, tenant: a/b}, functions: {path: %s/fn}, config: {root: %s, include: ['*.ts']}}", src.Dir, tools, own, own, own))
+	contains(t, corrected, fmt.Sprintf("server     127.0.0.1:%d, database postgres (from ", src.DB.Port), "storage    "+own+"/a/b: 0 files, 0 B; backend file, tenant a/b (from storage.path)",
+		"functions  "+own+"/fn: 2 files, 3.0 MiB (4.0 KiB on the disk) (from functions.path)", "config     "+own+": 0 files, 0 B (from config.root)")
+	put(t, src.Dir, "docker-compose.override.yml", "services: {storage: {environment: {STORAGE_BACKEND: s3}}}\n")
+	contains(t, check(t, fmt.Sprintf("{id: p, supabase: %s, functions: none}", src.Dir)), "storage    cannot be found", `keeps its files on "s3"`, "docker-compose.override.yml:1", "functions  not backed up. The configuration says none.")
 }
 
 // TestObjectsWithoutAService fail the backup and the check: nothing says where their

@@ -123,7 +123,8 @@ type Log interface {
 	// ErrUnavailable.
 	Read(ctx context.Context, a Aggregate, after Revision) iter.Seq2[Envelope, error]
 
-	// Last returns the newest event of a, or ErrNoEvent.
+	// Last returns the newest event of a, or ErrNoEvent. If that cannot be decoded, it
+	// is the newest that can, with the revision of the newest; a [Broken] if none can.
 	Last(ctx context.Context, a Aggregate) (Envelope, error)
 }
 

@@ -10,7 +10,7 @@ type ProjectRegistered struct {
 	DefaultDestination string   `json:"default_destination"`
 	CanEncrypt         bool     `json:"can_encrypt"`
 	EncryptDefault     bool     `json:"encrypt_default"`
-	Problem            string   `json:"problem,omitempty"` // sentences: why parts cannot be backed up
+	Problem            string   `json:"problem,omitempty"` // sentences: why parts cannot be backed up or restored
 }
 
 // EventType implements [Event].

@@ -32,7 +32,7 @@ func durable() map[string]string {
 }
 
 func openAdmin(ctx context.Context, s *Server) (*admin, error) {
-	raw, err := s.URL(ctx)
+	raw, err := s.Find(ctx)
 	if err != nil {
 		return nil, fail(err, "The database of the project cannot be found: %v", err)
 	}
@@ -97,6 +97,9 @@ func (a *admin) exec(ctx context.Context, statements ...string) error {
 
 // drop drops a database, if it is there, with the subscriptions that would keep it.
 func (a *admin) drop(ctx context.Context, database string) error {
+	if err := a.endOrphans(ctx, database); err != nil {
+		return err
+	}
 	statement := "DROP DATABASE IF EXISTS " + quote(database) + " WITH (FORCE)"
 	_, err := a.conn.Exec(ctx, statement)
 	if isCode(err, objectInUse) {
@@ -106,6 +109,25 @@ func (a *admin) drop(ctx context.Context, database string) error {
 		_, err = a.conn.Exec(ctx, statement)
 	}
 	return wrapSQL(err)
+}
+
+// endOrphans ends statements of ours that name a database, such as its creation: the server
+// goes on with a statement when the process that has sent it was killed.
+func (a *admin) endOrphans(ctx context.Context, database string) error {
+	for begin := time.Now(); time.Since(begin) < connectTimeout; {
+		var n int
+		err := a.conn.QueryRow(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE application_name = $1 AND pid <> pg_backend_pid() AND state = 'active' AND position($2 IN query) > 0`, appName, quote(database)).Scan(&n)
+		if err != nil || n == 0 {
+			return wrapSQL(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond): // until they have ended
+		}
+	}
+	return nil // the statement that follows says what is in its way
 }
 
 // sessions counts who is connected to a database, apart from Holdfast.

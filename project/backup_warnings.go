@@ -19,6 +19,7 @@ var restoredMeaning = map[string]string{
 	attributesSkipped: "%d files or folders of the part %s come back without some of their extended attributes",
 	liveData:          "%d folders or files of the part %s hold the data of a service, so the backup does not hold them",
 	fileLarge:         "%d files of the part %s are larger than config.max_file, so the backup does not hold them",
+	mountsApart:       "%d folders or files that the service of the part %s mounts from other places are not in the backup, and stay",
 	patternEmpty:      "%d include patterns of the part %s matched nothing when the backup was made",
 
 	extensionRowsMissing: "the rows of %d tables of extensions of the part %s are not in the backup; the database that is replaced has those of now",

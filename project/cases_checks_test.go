@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/testenv"
@@ -119,6 +122,44 @@ func TestPreparedTransactionsAtUndo(t *testing.T) {
 	run(t, conn, "ROLLBACK PREPARED 'left over'") // nobody was disconnected
 	if err := errors.Join(kept.CheckUndo(t.Context()), kept.Undo(t.Context()), kept.CheckUndo(t.Context()), kept.Drop(t.Context())); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDiscardEndsWhatTheServerGoesOnWith has a statement of a process that was killed: the
+// server would go on with it and make a database after everything was removed.
+func TestDiscardEndsWhatTheServerGoesOnWith(t *testing.T) {
+	pg := testenv.NewPostgres(t, 17)
+	name := databaseOf(t, pg, "CREATE TABLE a (n int)")
+	b, _ := backUp(t, pg, name)
+	to, _ := target(t, b, project.Database, server(pg.URL(name), pg.Bin))
+	started := make(chan error, 2)
+	for _, app := range []string{"holdfast", "another"} {
+		conn, err := pgx.Connect(t.Context(), pg.URL("postgres")+"?application_name="+app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		go func() {
+			_, err := conn.Exec(t.Context(), `SELECT pg_sleep(3600) AS "holdfast_new_abcdefghij_check"`)
+			if app == "holdfast" {
+				started <- err
+			}
+		}()
+	}
+	testenv.Eventually(t, time.Minute, func() error {
+		if n := ask(t, pg, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"); n != "2" {
+			return errors.New(n + " statements")
+		}
+		return nil
+	})
+	if err := (&project.DatabasePart{}).Restoration(to).Discard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-started; err == nil {
+		t.Error("the statement has ended by itself")
+	}
+	if n := ask(t, pg, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"); n != "1" {
+		t.Errorf("%s statements are left, want that of another program", n)
 	}
 }
 

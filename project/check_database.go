@@ -61,10 +61,9 @@ func (d *databaseRestoration) checkTools(ctx context.Context, a *admin) (Check, 
 // checkSpace looks at the disk for the dump, and at that of the server where it is
 // on this machine.
 func (d *databaseRestoration) checkSpace(ctx context.Context, a *admin) (Check, error) {
-	c := Check{Name: "database_space"}
-	need := map[string]int64{}
+	var c Check
 	if !exists(d.t.Scratch) { // else the dump is there
-		need[filepath.Dir(d.t.Scratch)] = d.t.Source.Bytes
+		c.Needs = append(c.Needs, SpoolNeed(d.t.Source, filepath.Dir(d.t.Scratch), d.t.MinFree))
 	}
 	var dir string
 	if err := a.conn.QueryRow(ctx, "SHOW data_directory").Scan(&dir); err != nil {
@@ -77,12 +76,7 @@ func (d *databaseRestoration) checkSpace(ctx context.Context, a *admin) (Check, 
 		}
 		if len(rows) == 1 && samePostmaster(dir) {
 			bytes, _ := rows[0]["bytes"].(float64)
-			need[dir] += int64(bytes)
-		}
-	}
-	for at, bytes := range need {
-		if problem := ShortOf(Database, at, bytes, d.t.MinFree); problem != "" {
-			c.Problem = problem
+			c.Needs = append(c.Needs, Need{Part: Database, At: dir, Bytes: int64(bytes), MinFree: d.t.MinFree})
 		}
 	}
 	return c, nil

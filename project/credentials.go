@@ -36,7 +36,7 @@ func as(raw, role, password string) string {
 // of these: nobody knows which of them until a login succeeds.
 func (s *Server) WithPasswords(passwords ...string) *Server {
 	find := func(ctx context.Context) (string, error) {
-		raw, err := s.URL(ctx)
+		raw, err := s.Find(ctx)
 		if err != nil {
 			return "", err
 		}

@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-dev/holdfast/archive"
 	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/testenv"
 )
@@ -230,4 +232,27 @@ func TestStorageFollowsTheSnapshot(t *testing.T) {
 	p.Parts = []project.Part{&project.StoragePart{Path: src.StorageRoot(), Tenant: "other/tenant"}}
 	_, _, err = dump(t, p)
 	wantSentence(t, err, "24 storage objects", "not one", "other/tenant")
+}
+
+// TestWhatIsMountedFromElsewhereIsWarnedOf since no part holds it.
+func TestWhatIsMountedFromElsewhereIsWarnedOf(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "main/index.ts", "stub/stub/x")
+	for _, part := range []project.Part{&project.FunctionsPart{Path: root, Apart: []string{"The service functions mounts /srv/a at /b."}}, &project.StoragePart{Path: root, Apart: []string{"The service storage mounts /srv/a at /b."}}} {
+		b, ws, err := dump(t, project.Project{Parts: []project.Part{part}})
+		if err != nil || len(ws) != 1 || ws[0].Code != "mounts_apart" || !strings.Contains(ws[0].Sentence, part.Name()+": 1 folders or files that its service mounts from other places are not in this backup") {
+			t.Errorf("%s: %+v, %v", part.Name(), ws, err)
+		}
+		r, err := archive.NewReader(bytes.NewReader(b))
+		for err == nil {
+			_, err = r.Next()
+		}
+		said := ""
+		for _, w := range project.RestoredWarnings(r.Warnings(), []string{part.Name()}) {
+			said += w.Sentence
+		}
+		if want := "1 folders or files that the service of the part " + part.Name() + " mounts from other places are not in the backup, and stay."; said != want {
+			t.Errorf("got %q, want %q", said, want)
+		}
+	}
 }

@@ -17,6 +17,8 @@ import (
 type FunctionsPart struct {
 	Path string
 
+	Apart []string // sentences about what the service mounts in there from other places
+
 	// Env returns the names of the variables that the functions are given; nil if
 	// nobody knows.
 	Env func() (map[string]bool, error)
@@ -32,10 +34,24 @@ func (p *FunctionsPart) Dump(ctx context.Context, _ *Session, w *archive.Writer)
 		return nil, err
 	}
 	defer t.close()
+	if err := noteApart(t.t, p.Apart); err != nil {
+		return nil, err
+	}
 	if err := t.walk(ctx, func(string, bool) (bool, bool) { return true, true }); err != nil {
 		return nil, err
 	}
 	return t.t.warnings(), nil
+}
+
+// noteApart warns of what lies in the folder of a part only for the service that mounts
+// it there.
+func noteApart(t *tally, sentences []string) error {
+	for _, s := range sentences {
+		if err := t.note(mountsApart, "", "%s", s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ConfigPart is the files of a folder that patterns choose.
@@ -74,12 +90,12 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 		return nil, err
 	}
 	defer t.close()
-	used := map[string]bool{}
+	used, open := map[string]bool{}, openFiles(ctx)
 	var noted error
 	err = t.walk(ctx, func(name string, dir bool) (take, enter bool) {
 		take, enter = p.keep(name, dir, used)
 		if take || enter {
-			if code, why := p.unfit(name, dir); code != "" {
+			if code, why := p.unfit(name, dir, open); code != "" {
 				noted = errors.Join(noted, t.t.list(code, name, "%s was left out: %s.", name, why))
 				return false, false
 			}
@@ -99,14 +115,17 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 	return t.t.warnings(), nil
 }
 
-// unfit returns why a folder or file is no configuration; "" if it is.
-func (p *ConfigPart) unfit(name string, dir bool) (code, why string) {
+// unfit returns why a folder or file is no configuration; "" if it is. open are the files
+// that are being written to.
+func (p *ConfigPart) unfit(name string, dir bool, open fileSet) (code, why string) {
 	full := filepath.Join(p.Root, name)
 	switch {
 	case dir && (slices.Contains(p.Data, name) || isLiveData(full)):
 		return liveData, "it holds the data of a service"
 	case !dir && isLiveFile(full):
 		return liveData, "it is a SQLite database in use"
+	case !dir && !isLink(full) && open.has(full):
+		return liveData, "a process has it open for writing"
 	case !dir && isLarge(full, p.MaxFile):
 		return fileLarge, "it is larger than config.max_file"
 	}

@@ -6,6 +6,7 @@ require (
 	github.com/bmatcuk/doublestar/v4 v4.9.1
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/goccy/go-yaml v1.19.2
+	github.com/google/go-cmp v0.7.0
 	github.com/holdfast-dev/holdfast/archive v0.0.0
 	github.com/holdfast-dev/holdfast/testenv v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.12.0

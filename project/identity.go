@@ -16,7 +16,7 @@ type Address struct {
 
 // Address returns where the server's database is. It asks nobody but the resolver.
 func (s *Server) Address(ctx context.Context) (Address, error) {
-	raw, err := s.URL(ctx)
+	raw, err := s.Find(ctx)
 	if err != nil {
 		return Address{}, err
 	}
@@ -39,7 +39,7 @@ type Identity struct {
 
 // Identify connects and returns what the database is, and the version of its server.
 func (s *Server) Identify(ctx context.Context) (id Identity, version string, err error) {
-	raw, err := s.URL(ctx)
+	raw, err := s.Find(ctx)
 	if err != nil {
 		return id, "", fail(err, "The database of the project cannot be found: %v", err)
 	}

@@ -18,6 +18,10 @@ var livePatterns = [][]string{
 	{"ibdata1"},            // MySQL and MariaDB
 	{"WiredTiger.wt"},      // MongoDB
 	{"chunks_head", "wal"}, // Prometheus
+	{"CURRENT", "LOCK"},    // LevelDB and RocksDB
+	{"data.mdb", "lock.mdb"},
+	{"member/wal"},  // etcd
+	{"KEYREGISTRY"}, // Badger
 }
 
 // isLiveData reports whether a folder holds the data of a running service.

@@ -162,7 +162,11 @@ func (c client) restore(ctx context.Context, dump string, args ...string) ([]fai
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, "PGOPTIONS="+toolOptions(c.major, c.plain, restoreOptions, c.session))
+	_, secret, err := split(c.url)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = append(cmd.Env, "PGOPTIONS="+c.options(secret, restoreOptions, c.session))
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -184,6 +184,7 @@ const (
 	patternEmpty     = "pattern_empty"
 	liveData         = "live_data"
 	fileLarge        = "file_large"
+	mountsApart      = "mounts_apart"
 	partMissing      = "part_missing"
 	passwordsMissing = "role_passwords_missing"
 	vaultKeyMissing  = "vault_key_missing"
@@ -213,6 +214,7 @@ var sentences = map[string]string{ //nolint:gosec // no credentials, only the wo
 	subscriptionDisabled: "%s: %d subscriptions will come back disabled; warnings.jsonl in the archive names them.",
 	rowsUncounted:        "%s: the rows of %d tables could not be counted, so a restore cannot compare them; warnings.jsonl in the archive names them.",
 	liveData:             "%s: %d folders or files hold the data of a service and are no configuration, so they were left out.",
+	mountsApart:          "%s: %d folders or files that its service mounts from other places are not in this backup; warnings.jsonl in the archive names them.",
 	fileLarge:            "%s: %d files are larger than config.max_file and were left out.",
 	partMissing:          "%s: %d part cannot be found, so there is nothing of it in this backup; warnings.jsonl in the archive says why.",
 }

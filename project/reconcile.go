@@ -59,7 +59,7 @@ func (t Target) rows(ctx context.Context) (*pgx.Conn, error) {
 	if t.Server == nil {
 		return nil, nil //nolint:nilnil // a project without a database
 	}
-	raw, err := t.Server.URL(ctx)
+	raw, err := t.Server.Find(ctx)
 	if err != nil {
 		return nil, fail(err, "The database of the project cannot be found: %v", err)
 	}

@@ -34,6 +34,7 @@ type Check struct {
 	Problem  string // a sentence for people; "" if all is well
 	Judgment bool   // may be overridden by force
 	Note     string // a sentence about what will be otherwise than one may expect; no problem
+	Needs    []Need // instead of all others, the name included: what [CheckRoom] looks at together with other parts
 }
 
 // Restoration brings a part back. Build makes it beside what is there and proves

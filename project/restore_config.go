@@ -26,7 +26,10 @@ func (p *ConfigPart) Kept(t Target) Kept { return p.folder(t) }
 func (p *ConfigPart) folder(t Target) *folder {
 	f := &folder{part: Config, root: p.Root, t: t}
 	c := &configRestoration{p: p, t: t, warned: map[string]bool{}}
-	f.moves = c.moves
+	f.moves = func(root *os.File, built string) (out, in []string, err error) {
+		c.open = nil // services may have started since the files were built
+		return c.moves(root, built)
+	}
 	f.skip = c.skip
 	f.finish = func(_ context.Context, built string) error {
 		return errors.Join(c.clean(built), replaceContents(built, t.Replace))
@@ -39,6 +42,7 @@ type configRestoration struct {
 	p      *ConfigPart
 	t      Target
 	warned map[string]bool
+	open   fileSet // that processes write to; nil before anybody looked
 }
 
 // moves lists the files that were built, and those in their place. A folder that is
@@ -47,7 +51,7 @@ func (c *configRestoration) moves(root *os.File, built string) (out, in []string
 	err = walkBeneath(root, built, func(full string, e fs.DirEntry) error {
 		name := strings.TrimPrefix(full, built+"/")
 		if live := c.live(name); live != "" { // it was not when the files were built
-			return fmt.Errorf("%s holds the data of a service", live)
+			return fail(nil, "%s holds the data of a service, or is open in one, since the restore has begun, so the configuration was not replaced. Stop the service and restore again.", live)
 		}
 		st, err := statBeneath(root, name)
 		switch {
@@ -72,7 +76,7 @@ func isDir(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 func (c *configRestoration) skip(entry string) bool {
 	name := strings.TrimPrefix(entry, Config+"/")
 	if live := c.live(name); live != "" {
-		c.warn("live_data_kept", live, live+" was not restored: it holds the data of a service, and a restore never writes there.")
+		c.warn("live_data_kept", live, live+" was not restored: it holds the data of a service or is open in one, and a restore never writes there.")
 		return true
 	}
 	if !c.t.Foreign {
@@ -154,7 +158,10 @@ func what(st *unix.Stat_t) string {
 
 // live returns the folder or file of a running service that a name leads to, or "".
 func (c *configRestoration) live(name string) string {
-	if isLiveFile(filepath.Join(c.p.Root, name)) {
+	if c.open == nil {
+		c.open = openFiles(context.Background()) // has a deadline of its own
+	}
+	if full := filepath.Join(c.p.Root, name); isLiveFile(full) || !isLink(full) && c.open.has(full) {
 		return name
 	}
 	for dir := name; dir != "."; dir = path.Dir(dir) {

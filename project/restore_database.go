@@ -2,7 +2,6 @@ package project
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -51,23 +50,21 @@ func (t Target) scratchName() string { return freshName + t.ID + "_check" }
 // plan reads the fingerprints and says which database becomes which. live is the
 // name of the project's database.
 func (d *databaseRestoration) plan(live string) error {
-	var in struct {
-		Databases map[string]*fingerprint `json:"databases"`
-	}
-	if err := json.Unmarshal(d.t.Prints, &in); err != nil || len(in.Databases) == 0 {
+	databases, err := readPrints(d.t.Prints)
+	if err != nil {
 		return fail(err, "The fingerprint in the archive cannot be read.")
 	}
 	d.pairs = nil
-	for _, name := range slices.Sorted(maps.Keys(in.Databases)) {
+	for _, name := range slices.Sorted(maps.Keys(databases)) {
 		names := d.t.pairs(live)
 		p := names[0]
-		if name == internalDatabase && len(in.Databases) > 1 {
+		if name == internalDatabase && len(databases) > 1 {
 			if len(names) == 1 {
 				continue
 			}
 			p = names[1]
 		}
-		p.source, p.prints = name, in.Databases[name]
+		p.source, p.prints = name, databases[name]
 		d.pairs = append(d.pairs, p)
 	}
 	return nil

@@ -71,7 +71,11 @@ func fileOf(t *testing.T, b []byte, p archive.Part, name string) []byte {
 }
 
 func problems(checks []project.Check) (out []string) {
+	var needs []project.Need
 	for _, c := range checks {
+		needs = append(needs, c.Needs...)
+	}
+	for _, c := range append(slices.Clone(checks), project.CheckRoom(needs)...) {
 		if c.Problem != "" {
 			out = append(out, c.Name+": "+c.Problem)
 		}

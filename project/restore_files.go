@@ -71,7 +71,7 @@ func (f *folder) step(what string) error {
 
 // Check implements [Restoration].
 func (f *folder) Check(context.Context) ([]Check, error) {
-	space := Check{Name: f.part + "_space", Problem: ShortOf(f.part, f.root, room(f.t.Source), f.t.MinFree)}
+	space := Check{Needs: []Need{{Part: f.part, At: f.root, Bytes: room(f.t.Source), MinFree: f.t.MinFree}}}
 	write := Check{Name: f.part + "_folder"}
 	probe := f.root
 	for !exists(probe) && probe != filepath.Dir(probe) {

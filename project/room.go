@@ -15,18 +15,71 @@ import (
 // zeros take none, and a file fills its last block half.
 func room(p archive.Part) int64 { return p.Bytes - p.Zeros + p.Entries*(2<<10) }
 
-// ShortOf says that the file system of a path has too little space for a part, if it
-// has: minFree bytes must stay free. A path that is not there stands for the folder
-// that will hold it.
-func ShortOf(part, at string, bytes, minFree int64) string {
-	for !exists(at) && at != filepath.Dir(at) {
-		at = filepath.Dir(at)
+// Need is the room that a part takes on the file system of a path while it is restored.
+// A path that is not there stands for the folder that will hold it.
+type Need struct {
+	Part    string
+	At      string
+	Bytes   int64
+	MinFree int64 // stays free there
+}
+
+// CheckRoom returns a check for each disk that has too little room for all that a
+// restore writes to it, or one without a problem.
+func CheckRoom(needs []Need) []Check {
+	disks, order := map[uint64][]Need{}, []uint64{}
+	for _, n := range needs {
+		for !exists(n.At) && n.At != filepath.Dir(n.At) {
+			n.At = filepath.Dir(n.At)
+		}
+		var st unix.Stat_t
+		if unix.Stat(n.At, &st) != nil {
+			continue // other checks say so
+		}
+		if disks[st.Dev] == nil {
+			order = append(order, st.Dev)
+		}
+		disks[st.Dev] = append(disks[st.Dev], n)
 	}
-	free, err := freeBytes(at)
-	if err != nil || free-minFree >= bytes {
+	var out []Check
+	for _, d := range order {
+		if problem := shortOf(disks[d]); problem != "" {
+			out = append(out, Check{Name: "space", Problem: problem})
+		}
+	}
+	if out == nil {
+		out = []Check{{Name: "space"}}
+	}
+	return out
+}
+
+// shortOf says that a disk has too little room for what is needed there, if it has.
+func shortOf(needs []Need) string {
+	free, err := freeBytes(needs[0].At)
+	if err != nil {
+		return "" // the first write says so
+	}
+	var parts []string
+	sum, minFree, each := int64(0), int64(0), map[string]int64{}
+	for _, n := range needs {
+		if _, known := each[n.Part]; !known {
+			parts = append(parts, n.Part)
+		}
+		each[n.Part] += n.Bytes
+		sum, minFree = sum+n.Bytes, max(minFree, n.MinFree)
+	}
+	if free-minFree >= sum {
 		return ""
 	}
-	return fmt.Sprintf("The part %s needs %d MiB on the disk of %s, which has %d MiB free, %d MiB of which must stay free (min_free). Make room there and try again.", part, up(bytes), at, free>>20, up(minFree))
+	who := fmt.Sprintf("The part %s needs %d MiB", parts[0], up(sum))
+	if len(parts) > 1 {
+		for i, p := range parts {
+			parts[i] = fmt.Sprintf("%s (%d MiB)", p, up(each[p]))
+		}
+		last := len(parts) - 1
+		who = fmt.Sprintf("The parts %s and %s together need %d MiB", strings.Join(parts[:last], ", "), parts[last], up(sum))
+	}
+	return fmt.Sprintf("%s on the disk of %s, which has %d MiB free, %d MiB of which must stay free (min_free). Make room there and try again.", who, needs[0].At, free>>20, up(minFree))
 }
 
 // up returns bytes in MiB, rounded up.

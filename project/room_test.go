@@ -91,3 +91,37 @@ func TestMinFreeIsKept(t *testing.T) {
 		}
 	}
 }
+
+// TestPartsOnOneDiskAreCheckedTogether since each of them alone would have room.
+func TestPartsOnOneDiskAreCheckedTogether(t *testing.T) {
+	dir := t.TempDir()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	most := int64(st.Bavail) * st.Bsize * 2 / 3
+	fn, cf, db := project.Need{Part: project.Functions, At: dir, Bytes: most}, project.Need{Part: project.Config, At: filepath.Join(dir, "not/there/yet"), Bytes: most}, project.Need{Part: project.Database, At: dir, Bytes: most / 2}
+	elsewhere := project.Need{Part: project.Storage, At: "/proc", Bytes: 0}
+	for name, c := range map[string]struct {
+		needs []project.Need
+		want  []string
+	}{
+		"alone":        {[]project.Need{fn, elsewhere}, nil},
+		"together":     {[]project.Need{fn, elsewhere, cf}, []string{"The parts functions (", " MiB) and config (", " together need ", " on the disk of " + dir}},
+		"three":        {[]project.Need{fn, cf, db}, []string{"The parts functions (", " MiB), config (", " MiB) and database ("}},
+		"one part":     {[]project.Need{db, db, db, db}, []string{"The part database needs "}},
+		"min_free":     {[]project.Need{{Part: project.Config, At: dir, Bytes: 1, MinFree: 1 << 60}}, []string{"The part config needs 1 MiB", "1099511627776 MiB of which must stay free (min_free)"}},
+		"nothing":      {nil, nil},
+		"another disk": {[]project.Need{{Part: project.Storage, At: "/proc", Bytes: 1}, fn}, []string{"The part storage needs 1 MiB on the disk of /proc"}},
+	} {
+		said := strings.Join(problems([]project.Check{{Needs: c.needs}}), "\n")
+		if (said == "") != (c.want == nil) {
+			t.Errorf("%s: %s", name, said)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: %q is not in %s", name, want, said)
+			}
+		}
+	}
+}

@@ -25,7 +25,7 @@ type savedProject struct {
 func (p Project) Save(ctx context.Context) ([]byte, error) {
 	var out savedProject
 	if p.Server != nil {
-		url, err := p.Server.URL(ctx)
+		url, err := p.Server.Find(ctx)
 		if err != nil {
 			url = "" // none of the parts that are restored needs it, or they would have failed
 		}

@@ -51,7 +51,7 @@ func Open(ctx context.Context, server *Server) (*Session, error) {
 	if server == nil {
 		return &Session{}, nil
 	}
-	u, err := server.URL(ctx)
+	u, err := server.Find(ctx)
 	if err != nil {
 		return nil, fail(err, "The database of the project cannot be found: %v", err)
 	}

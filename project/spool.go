@@ -3,6 +3,7 @@ package project
 import (
 	"bytes"
 	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,12 +35,23 @@ func Spool(r *archive.Reader, dir string) (prints []byte, err error) {
 	return spool(r, &spooler{dir: dir})
 }
 
+// SpoolNeed returns what Spool writes into a folder.
+func SpoolNeed(p archive.Part, dir string, minFree int64) Need {
+	return Need{Part: Database, At: dir, Bytes: p.Bytes, MinFree: minFree}
+}
+
 // Inspect reads what [Spool] reads, and as strictly, but writes nothing.
 func Inspect(r *archive.Reader) (prints []byte, err error) {
 	return spool(r, &spooler{seen: map[string]bool{}})
 }
 
-func spool(r *archive.Reader, s *spooler) ([]byte, error) {
+// entries is an archive, or one part of it, that is read to its end.
+type entries interface {
+	io.Reader
+	Next() (archive.Entry, error)
+}
+
+func spool(r entries, s *spooler) ([]byte, error) {
 	e, err := r.Next()
 	for err == nil {
 		if e.Kind != archive.File {
@@ -51,20 +63,31 @@ func spool(r *archive.Reader, s *spooler) ([]byte, error) {
 	if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if s.seen != nil {
-		if s.prints.Len() == 0 {
-			return nil, errNoPrints
+	prints := s.prints.Bytes()
+	if s.seen == nil {
+		if prints, err = os.ReadFile(filepath.Join(s.dir, fingerprintFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
 		}
-		return s.prints.Bytes(), nil
 	}
-	prints, err := os.ReadFile(filepath.Join(s.dir, fingerprintFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, errNoPrints
-	}
+	_, err = readPrints(prints)
 	return prints, err
 }
 
-var errNoPrints = fmt.Errorf("%w: the part %s has no fingerprint", archive.ErrCorrupt, Database)
+// readPrints reads fingerprint.json.
+func readPrints(b []byte) (databases map[string]*fingerprint, err error) {
+	var in struct {
+		Databases map[string]*fingerprint `json:"databases"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil || len(in.Databases) == 0 {
+		return nil, errNoPrints
+	}
+	return in.Databases, nil
+}
+
+// errDump says that a dump is damaged although its sums are right.
+var errDump = fmt.Errorf("%w: not a whole dump", archive.ErrCorrupt)
+
+var errNoPrints = fmt.Errorf("%w: the part %s has no fingerprint that can be read", archive.ErrCorrupt, Database)
 
 type spooler struct {
 	dir string
@@ -75,7 +98,7 @@ type spooler struct {
 
 // write writes the file to which the entry belongs that r is at, and returns the
 // next entry that does not.
-func (s *spooler) write(name string, r *archive.Reader) (next archive.Entry, err error) {
+func (s *spooler) write(name string, r entries) (next archive.Entry, err error) {
 	folder, base := path.Split(strings.TrimPrefix(name, Database+"/"))
 	in := &joined{r: r}
 	if folder != "" {
@@ -102,10 +125,10 @@ func (s *spooler) write(name string, r *archive.Reader) (next archive.Entry, err
 // create creates a file, or what stands for one.
 func (s *spooler) create(base string) (io.WriteCloser, error) {
 	switch {
-	case s.seen == nil:
+	case s.seen == nil && !exists(filepath.Join(s.dir, base)):
 		return os.OpenFile(filepath.Join(s.dir, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	case s.seen[base]:
-		return nil, fmt.Errorf("%w: %s twice in the part %s", archive.ErrCorrupt, base, Database)
+	case s.seen == nil, s.seen[base]:
+		return nil, fmt.Errorf("%w: %w: %s in the part %s", archive.ErrCorrupt, archive.ErrTwice, base, Database)
 	}
 	s.seen[base] = true
 	if base == fingerprintFile {
@@ -125,7 +148,7 @@ func (s *spooler) dump(base string, out io.Writer, in *joined) error {
 	d, err := pgcustom.Copy(out, in)
 	switch {
 	case errors.Is(err, pgcustom.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF) && errors.Is(in.err, io.EOF):
-		return fmt.Errorf("%w: %s: %w", archive.ErrCorrupt, base, err)
+		return fmt.Errorf("%w: %s: %w", errDump, base, err)
 	case err != nil || d == nil || s.seen != nil:
 		return err
 	}
@@ -138,7 +161,7 @@ func (s *spooler) dump(base string, out io.Writer, in *joined) error {
 
 // joined reads an entry of an archive, or a streamed file that is a folder of pieces.
 type joined struct {
-	r      *archive.Reader
+	r      entries
 	folder string        // of the pieces, with a slash; "" for an entry alone
 	next   archive.Entry // the first that does not belong to the file
 	err    error         // instead of next

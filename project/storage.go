@@ -18,6 +18,8 @@ import (
 type StoragePart struct {
 	Path   string // of the folder that the service calls its backend path
 	Tenant string // the folder of the project below Path; default "stub/stub"
+
+	Apart []string // sentences about what the service mounts in there from other places
 }
 
 // Name implements [Part].
@@ -36,6 +38,9 @@ func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) (
 		return nil, err
 	}
 	defer t.close()
+	if err := noteApart(t.t, p.Apart); err != nil {
+		return nil, err
+	}
 	supabase, err := s.has(ctx, "storage.objects")
 	if err != nil {
 		return nil, wrapSQL(err)

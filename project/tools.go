@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var versionNumber = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
@@ -76,16 +77,29 @@ func (c client) command(ctx context.Context, name string, args ...string) (*exec
 
 // prepare is command for a tool whose path is known.
 func (c client) prepare(ctx context.Context, path string, args ...string) (*exec.Cmd, error) {
-	conn, password, err := withoutPassword(c.url)
+	conn, secret, err := split(c.url)
 	if err != nil {
-		return nil, err
+		return nil, fail(err, "%v.", err)
 	}
 	cmd := exec.CommandContext(ctx, path, append([]string{"--no-password", "--dbname=" + conn}, args...)...) //nolint:gosec // the operator's tools
-	cmd.Env = []string{"LC_ALL=C", "PGPASSWORD=" + password, "PGAPPNAME=" + appName, "PGOPTIONS=" + toolOptions(c.major, c.plain), "PATH=/usr/bin:/bin"}
+	cmd.Env = []string{"LC_ALL=C", "PGPASSWORD=" + secret.password, "PGAPPNAME=" + appName, "PGOPTIONS=" + c.options(secret), "PATH=/usr/bin:/bin"}
+	if secret.sslPassword != "" {
+		f, err := serviceFile(secret.sslPassword)
+		if err != nil {
+			return nil, err
+		}
+		cmd.ExtraFiles = []*os.File{f} // the first is number 3
+		cmd.Env = append(cmd.Env, "PGSERVICE=holdfast", "PGSERVICEFILE=/proc/self/fd/3")
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us to handle
 	return cmd, nil
+}
+
+// options returns what PGOPTIONS is: the options of the URL, then ours, which win.
+func (c client) options(s secrets, extra ...string) string {
+	return strings.TrimSpace(s.options + " " + toolOptions(c.major, c.plain, extra...))
 }
 
 // find returns the path of a client tool.
@@ -135,18 +149,21 @@ func (s *Session) tool(ctx context.Context, take func(stdout io.Reader) error, n
 	return takeErr
 }
 
-// withoutPassword takes the password out of a URL, which everybody can see on a
-// command line.
-func withoutPassword(raw string) (conn, password string, err error) {
-	u, err := url.Parse(raw)
+// serviceFile returns a file in memory that gives libpq the passphrase of the client's
+// key, for which it knows no variable of the environment. It goes with the command.
+func serviceFile(sslPassword string) (*os.File, error) {
+	if strings.ContainsAny(sslPassword, "\r\n") {
+		return nil, fail(nil, "sslpassword in database.url has a line break, which PostgreSQL's client tools cannot read.")
+	}
+	fd, err := unix.MemfdCreate("service", unix.MFD_CLOEXEC)
 	if err != nil {
-		return "", "", errors.New("database.url is not a URL") // the error would quote it
+		return nil, fmt.Errorf("file in memory: %w", err)
 	}
-	if u.User != nil {
-		password, _ = u.User.Password()
-		u.User = url.User(u.User.Username())
+	f := os.NewFile(uintptr(fd), "service")
+	if _, err := f.WriteString("[holdfast]\nsslpassword=" + sslPassword + "\n"); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return u.String(), password, nil
+	return f, nil
 }
 
 func cut(s string, n int) string {

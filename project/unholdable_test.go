@@ -106,17 +106,18 @@ func TestWhatNoArchiveCanHold(t *testing.T) {
 	}
 }
 
-// TestADryRunReadsAsStrictlyAsARestore of the databases.
+// TestADryRunReadsAsStrictlyAsARestore of the databases, and so does a verification.
 func TestADryRunReadsAsStrictlyAsARestore(t *testing.T) {
+	const content = `{"databases":{"postgres":{}}}`
 	for name, c := range map[string]struct {
 		files []string
-		bad   bool
+		want  string
 	}{
-		"whole":             {[]string{"globals.sql", "fingerprint.json"}, false},
-		"no fingerprint":    {[]string{"globals.sql"}, true},
-		"a folder below":    {[]string{"a/b/0000000", "fingerprint.json"}, true},
-		"a dump that is no": {[]string{"postgres.dump/0000000", "fingerprint.json"}, true},
-		"two that meet":     {[]string{"a/0000000", "b", "a/0000001", "fingerprint.json"}, true},
+		"whole":             {[]string{"globals.sql", "fingerprint.json"}, ""},
+		"no fingerprint":    {[]string{"globals.sql"}, "the fingerprint of its databases is missing or cannot be read"},
+		"a folder below":    {[]string{"a/b/0000000", "fingerprint.json"}, "it holds something unsafe"},
+		"a dump that is no": {[]string{"postgres.dump/0000000", "fingerprint.json"}, "the dump of a database in it cannot be read"},
+		"two that meet":     {[]string{"a/0000000", "b", "a/0000001", "fingerprint.json"}, "it holds the same name twice"},
 	} {
 		var out bytes.Buffer
 		w, err := archive.NewWriter(&out, archive.Header{ID: "b", Project: "p", Type: "full"})
@@ -125,7 +126,7 @@ func TestADryRunReadsAsStrictlyAsARestore(t *testing.T) {
 		}
 		for _, f := range c.files {
 			if err == nil {
-				err = w.Add(archive.Entry{Name: "database/" + f, Kind: archive.File, Size: 2, Mode: 0o600}, strings.NewReader("{}"))
+				err = w.Add(archive.Entry{Name: "database/" + f, Kind: archive.File, Size: int64(len(content)), Mode: 0o600}, strings.NewReader(content))
 			}
 		}
 		m, cerr := w.Close()
@@ -134,8 +135,18 @@ func TestADryRunReadsAsStrictlyAsARestore(t *testing.T) {
 		}
 		_, serr := project.Spool(reader(out.Bytes(), m.Parts[0]), t.TempDir()+"/scratch")
 		prints, ierr := project.Inspect(reader(out.Bytes(), m.Parts[0]))
-		if (serr != nil) != c.bad || fmt.Sprint(ierr) != fmt.Sprint(serr) && (serr == nil || ierr == nil) || !c.bad && string(prints) != "{}" {
-			t.Errorf("%s: a restore says %v, a dry run %v (%q)", name, serr, ierr, prints)
+		whole, err := archive.NewReader(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verr := project.Verify(whole)
+		for what, err := range map[string]error{"a restore": serr, "a dry run": ierr, "a verification": verr} {
+			if (err != nil) != (c.want != "") || err != nil && project.Damage(err) != c.want {
+				t.Errorf("%s: %s says %v", name, what, err)
+			}
+		}
+		if c.want == "" && string(prints) != content {
+			t.Errorf("%s: the fingerprint is %q", name, prints)
 		}
 	}
 }

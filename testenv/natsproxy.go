@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -33,8 +32,8 @@ type Stop struct {
 type natsPair struct {
 	client, server net.Conn
 	held           chan struct{} // closed when the server's answers are kept back
-	gone           context.Context
-	end            context.CancelFunc
+	gone           chan struct{} // closed when the connections are
+	end            func()
 }
 
 // ProxyNATS puts a proxy before a NATS server. It ends with the test.
@@ -57,9 +56,11 @@ func ProxyNATS(tb testing.TB, n *NATSProcess) *NATSProxy {
 				_ = client.Close() // it sees that
 				continue
 			}
-			c := &natsPair{client: client, server: server, held: make(chan struct{})}
-			c.gone, c.end = context.WithCancel(context.Background())
-			context.AfterFunc(c.gone, func() { _, _ = client.Close(), server.Close() })
+			c := &natsPair{client: client, server: server, held: make(chan struct{}), gone: make(chan struct{})}
+			c.end = sync.OnceFunc(func() {
+				close(c.gone)
+				_, _ = client.Close(), server.Close()
+			})
 			p.mu.Lock()
 			p.pairs[c] = true
 			p.mu.Unlock()
@@ -143,7 +144,7 @@ func (p *NATSProxy) publishes(c *natsPair) {
 			close(s.Reached)
 		}
 		if s != nil && !s.passes {
-			<-c.gone.Done()
+			<-c.gone
 			return
 		}
 	}
@@ -178,7 +179,7 @@ func (c *natsPair) answers() {
 		}
 		select {
 		case <-c.held:
-			<-c.gone.Done()
+			<-c.gone
 			return
 		default:
 		}

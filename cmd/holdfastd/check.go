@@ -14,9 +14,10 @@ import (
 // checkProjects prints what was found of each project, and returns what is wrong.
 func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool) error {
 	var errs []error
-	one := newClaims(c, try)
+	one, projects := newClaims(c, try), map[string]project.Project{}
 	for _, p := range one.projects {
 		found := p.resolve(ctx)
+		projects[p.id] = found
 		r := report{out: out, found: found}
 		r.line("Project %s", p.id)
 		problems := found.Problems()
@@ -30,6 +31,9 @@ func checkProjects(ctx context.Context, out io.Writer, c config.Config, try bool
 		for _, problem := range problems {
 			errs = append(errs, fmt.Errorf("project %s: %s", p.id, problem))
 		}
+	}
+	for _, o := range project.Overlaps(projects) {
+		errs = append(errs, fmt.Errorf("project %s: %s", o.Project, o.Sentence))
 	}
 	return errors.Join(errs...)
 }
@@ -90,21 +94,24 @@ func (r report) session(ctx context.Context) error {
 // parts prints where the files are, and returns why some cannot be read.
 func (r report) parts(ctx context.Context) (problems []string) {
 	for _, part := range r.found.Parts {
-		path, files, bytes, err := project.Measure(ctx, part)
+		m, err := project.Measure(ctx, part)
 		more := ""
+		if m.OnDisk < m.Bytes/2 {
+			more = " (" + size(m.OnDisk) + " on the disk)"
+		}
 		if s, ok := part.(*project.StoragePart); ok {
-			more = "; backend file, tenant " + s.TenantFolder()
+			more += "; backend file, tenant " + s.TenantFolder()
 		}
 		_, missing := part.(*project.UnavailablePart)
 		switch {
 		case missing:
 			r.line("  %-10s cannot be found", part.Name())
-		case path == "":
+		case m.Path == "":
 		case err != nil:
-			r.line("  %-10s %s cannot be read%s", part.Name(), path, r.from(part.Name()))
+			r.line("  %-10s %s cannot be read%s", part.Name(), m.Path, r.from(part.Name()))
 			problems = append(problems, fmt.Sprintf("The folder of the part %s cannot be read: %v; check %s.", part.Name(), err, r.found.Origins[part.Name()]))
 		default:
-			r.line("  %-10s %s: %d files, %s%s%s", part.Name(), path, files, size(bytes), more, r.from(part.Name()))
+			r.line("  %-10s %s: %d files, %s%s%s", part.Name(), m.Path, m.Files, size(m.Bytes), more, r.from(part.Name()))
 		}
 	}
 	for _, a := range r.found.Absent {

@@ -53,13 +53,14 @@ func (d *daemon) restoreService(_ context.Context, log *zap.Logger) (serve.Servi
 		return serve.Service{}, err
 	}
 	r.AckWait = c.Backup.AckWait
-	r.HandleEvents(bus.EventSubscription{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
+	r.EnqueueJobs(bus.JobSource{Name: "restore-" + c.Pool, Kind: events.KindRestore, Event: "requested", Pool: c.Pool, Queue: restore.Queue, Route: w.Queue})
+	r.HandleJobs(bus.JobQueue{Name: restore.Queue, Pool: c.Pool, Slots: c.Restore.Slots, AckWait: c.Backup.AckWait}, w)
 	r.HandleEvents(bus.EventSubscription{Name: "restore-drop-" + c.Pool, Kind: events.KindRestore, Event: "completed", Slots: 1, AckWait: c.Backup.AckWait}, events.HandlerFunc(w.Drop))
 	err = errors.Join(
+		bus.Answer(q, restore.AliveSubject(c.Pool), lives),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCreate, w.Create),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbUndo, w.Undo),
 		bus.HandleCommand(r, restore.Service, c.Pool, restore.VerbCancel, w.Cancel),
-		bus.Answer(q, restore.AliveSubject(c.Pool), func(context.Context, restore.Alive) (restore.Alive, error) { return restore.Alive{}, nil }),
 	)
 	return serve.Service{Name: config.Restorer, Run: func(ctx context.Context) error {
 		err := serve.All(ctx, grace, serve.Service{Name: "router", Run: r.Run}, serve.Service{Name: "resume", Run: func(ctx context.Context) error {

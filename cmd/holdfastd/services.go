@@ -67,7 +67,7 @@ func (d *daemon) monitorLog() {
 }
 
 func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Service, error) {
-	b, gc := d.b, gateway.Config{Listen: d.c.HTTP.Listen, MaxWait: d.c.HTTP.MaxWait, Monitor: d.monitor, Metrics: d.c.HTTP.MetricsListen == "", Logger: log}
+	b, gc := d.b, gateway.Config{Listen: d.c.HTTP.Listen, MaxWait: d.c.HTTP.MaxWait, MaxQueued: d.c.HTTP.MaxQueued, Monitor: d.monitor, Metrics: d.c.HTTP.MetricsListen == "", Logger: log}
 	if d.c.HTTP.TLS.Cert != "" {
 		cert := &certificate{}
 		if err := d.reload.add(cert.load); err != nil {
@@ -87,7 +87,7 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 			return readArchive(ctx, b, pool, q)
 		},
 		Alive:   func(ctx context.Context, service, pool string) bool { return alive(ctx, b, service, pool) },
-		Waiting: b.Waiting, Find: b.Log().Find,
+		Waiting: b.Waiting, Find: b.Log().Find, Backlog: b.Backlog, DeadLetters: b.DeadLetters,
 		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
 			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
 			return url, err

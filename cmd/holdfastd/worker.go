@@ -21,6 +21,10 @@ import (
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
+// safetySlots is how many restores are served with safety backups at a time. Each of
+// these restores holds a slot, so there are hardly ever so many.
+const safetySlots = 16
+
 func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Service, error) {
 	c, b := d.c, d.b
 	var state events.LogState
@@ -44,7 +48,9 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 		return serve.Service{}, err
 	}
 	r.AckWait = c.Backup.AckWait
-	r.HandleEvents(bus.EventSubscription{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
+	r.EnqueueJobs(bus.JobSource{Name: "backup-" + c.Pool, Kind: events.KindBackup, Event: "requested", Pool: c.Pool, Queue: backup.QueueBackups, Route: w.Queue})
+	r.HandleJobs(bus.JobQueue{Name: backup.QueueBackups, Pool: c.Pool, Slots: c.Backup.Slots, AckWait: c.Backup.AckWait}, w)
+	r.HandleJobs(bus.JobQueue{Name: backup.QueueSafety, Pool: c.Pool, Slots: safetySlots, AckWait: c.Backup.AckWait}, w)
 	q, err := b.NewQueries("holdfast-archive-" + c.Pool)
 	if err != nil {
 		return serve.Service{}, err
@@ -52,9 +58,9 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 	err = errors.Join(
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCreate, w.Create),
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbDelete, w.Delete),
-		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify),
+		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbVerify, w.Verify, bus.OneAtATime()), // each reads a whole archive
 		bus.HandleCommand(r, backup.Service, c.Pool, backup.VerbCancel, w.Cancel),
-		bus.Answer(q, backup.AliveSubject(c.Pool), func(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }),
+		bus.Answer(q, backup.AliveSubject(c.Pool), lives),
 		bus.Answer(q, backup.ArchiveSubject(c.Pool), w.Read), bus.Answer(q, backup.SignSubject(c.Pool), w.Sign),
 	)
 	for name := range wc.Destinations {
@@ -67,6 +73,9 @@ func (d *daemon) workerService(ctx context.Context, log *zap.Logger) (serve.Serv
 		return errors.Join(err, q.Close(), closeAll(wc.Destinations))
 	}}, err
 }
+
+// lives answers that this process lives.
+func lives(context.Context, backup.Alive) (backup.Alive, error) { return backup.Alive{}, nil }
 
 // alive reports whether a pool has a worker of a service. Only that nobody listens is a
 // no: who does not answer in time may be busy.

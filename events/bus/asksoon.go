@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	soonTime    = 2500 * time.Millisecond // of each of the two tries of AskSoon
+	soonTime    = 2400 * time.Millisecond // of each of the two tries of AskSoon, which end before 5 s
 	suspectTime = 30 * time.Second        // how long all of a group are asked after one has not answered
 )
 

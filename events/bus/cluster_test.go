@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	againWithin = 40 * time.Second // 15 s on a machine that does nothing else
-	askedWithin = 10 * time.Second // 5 s there
+	againWithin = 20 * time.Second // the target is 15 s; 6 to 11 s were measured on a busy machine
+	askedWithin = 6 * time.Second  // the target is 5 s
 )
 
 // serves waits until the log is written and read again, and checks that nothing says

@@ -35,7 +35,18 @@ func (n *subscription) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, consumerTime)
 	defer cancel()
 	cfg := n.cfg
+	begins, err := n.begins(ctx)
+	if err != nil {
+		return fmt.Errorf("consumer %s: %w", cfg.Durable, err)
+	}
+	cfg.Metadata = begins
 	old, err := n.s.js.Consumer(ctx, n.s.cfg.Stream, cfg.Durable)
+	if err == nil && n.outdated(old.CachedInfo(), begins) {
+		if err = n.s.js.DeleteConsumer(ctx, n.s.cfg.Stream, cfg.Durable); err == nil {
+			n.floor, err = 0, jetstream.ErrConsumerNotFound
+		}
+		sleep(ctx, remakeWait)
+	}
 	switch {
 	case err == nil: // where it begins cannot be changed
 		cfg.DeliverPolicy, cfg.OptStartSeq = old.CachedInfo().Config.DeliverPolicy, old.CachedInfo().Config.OptStartSeq
@@ -50,6 +61,24 @@ func (n *subscription) open(ctx context.Context) error {
 	}
 	n.c = c
 	return nil
+}
+
+// metaBegins is where a consumer keeps what it was made for.
+const metaBegins = "holdfast-begins"
+
+func (n *subscription) begins(ctx context.Context) (map[string]string, error) {
+	if n.s.cfg.Begins == nil {
+		return nil, nil //nolint:nilnil // a consumer without metadata
+	}
+	id, err := n.s.cfg.Begins(ctx)
+	return map[string]string{metaBegins: id}, err
+}
+
+// outdated reports whether a consumer was made for something else. One of a version
+// that did not note it goes on.
+func (n *subscription) outdated(info *jetstream.ConsumerInfo, begins map[string]string) bool {
+	was := info.Config.Metadata[metaBegins]
+	return n.s.cfg.Begins != nil && was != "" && was != begins[metaBegins]
 }
 
 // openPatiently opens the consumer, again and again while a cluster elects its leader.
@@ -92,7 +121,13 @@ func (n *subscription) watch(ctx context.Context) {
 func (n *subscription) check(ctx context.Context) {
 	ictx, cancel := context.WithTimeout(ctx, consumerTime)
 	info, err := n.consumer().Info(ictx)
+	begins, berr := n.begins(ictx)
 	cancel()
+	if err == nil && berr == nil && n.outdated(info, begins) {
+		n.say(errors.New("what it was made for is gone; it begins anew"))
+		n.s.state(n.cfg.Durable, n.open(ctx))
+		return
+	}
 	if err == nil {
 		n.mu.Lock()
 		n.floor = info.AckFloor.Stream
@@ -107,6 +142,20 @@ func (n *subscription) check(ctx context.Context) {
 	}
 	if ctx.Err() == nil {
 		n.s.state(n.cfg.Durable, err)
+	}
+}
+
+// passed notes how far the consumer is after a delivery.
+func (n *subscription) passed(ctx context.Context, m jetstream.Msg, o outcome) {
+	md, err := m.Metadata()
+	if n.cfg.MaxAckPending != 1 || err != nil {
+		n.check(ctx) // others may be pending
+		return
+	}
+	if o.again == 0 {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.floor = max(n.floor, md.Sequence.Stream)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestDeletedConsumers(t *testing.T) {
 		}
 		return nil
 	})
-	for stream, name := range map[string]string{"HOLDFAST_EVENTS": requests.Name, "HOLDFAST_COMMANDS": "backup-default-poke"} {
+	for stream, name := range map[string]string{"HOLDFAST_EVENTS": requests.Name, "HOLDFAST_COMMANDS": "backup-default-poke=p"} {
 		if err := js.DeleteConsumer(t.Context(), stream, name); err != nil {
 			t.Fatal(err)
 		}
@@ -119,8 +119,10 @@ func TestDeletedConsumers(t *testing.T) {
 			t.Errorf("%s was handled %d times", id, n)
 		}
 	}
-	if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, "consumer "+requests.Name) }) {
-		t.Errorf("nothing names the consumer: %v", logs.All())
+	for _, name := range []string{requests.Name, "backup-default-poke=p"} {
+		if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, "consumer "+name) }) {
+			t.Errorf("nothing names the consumer %s: %v", name, logs.All())
+		}
 	}
 	testenv.Eventually(t, time.Minute, func() error { return b.Subscribed(t.Context()) })
 }

@@ -245,6 +245,23 @@ func TestBrokenEvents(t *testing.T) {
 	}
 }
 
+// TestBrokenSlot puts a broken event behind a good one where only the last counts.
+func TestBrokenSlot(t *testing.T) {
+	b := embedded(t)
+	slot, held := events.SlotAggregate("p"), events.SlotAcquired{Holders: []events.Holder{{Kind: events.KindBackup, ID: "backup-a"}}}
+	if _, err := b.Log().Append(t.Context(), slot, 0, held, events.Cause{}); err != nil {
+		t.Fatal(err)
+	}
+	bus.Publish(t, b, "holdfast.evt."+slot.String()+".released", "dev.holdfast.slot.released.v1", "{")
+	last, err := b.Log().Last(t.Context(), slot)
+	if got, ok := last.Event.(events.SlotAcquired); err != nil || !ok || len(got.Holders) != 1 || last.Revision != 2 {
+		t.Errorf("last %+v, %v; want the good event under the revision of the broken one", last, err)
+	}
+	if _, err := b.Log().Append(t.Context(), slot, last.Revision, events.SlotReleased{}, events.Cause{}); err != nil {
+		t.Errorf("the slot cannot be given back: %v", err)
+	}
+}
+
 // TestReplicaBehindIsNoDamage lets a log on a cluster seem shorter than it was: nothing
 // is written until it is seen whole, and damage it is only when that lasts.
 func TestReplicaBehindIsNoDamage(t *testing.T) {

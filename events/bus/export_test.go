@@ -28,7 +28,7 @@ func NewPublisher(b *Bus) *Publisher { return &Publisher{b} }
 // begins anew.
 func DeleteStreams(tb testing.TB, b *Bus) {
 	tb.Helper()
-	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress} {
+	for _, name := range []string{streamEvents, streamCommands, streamJobs, streamDLQ, streamProgress} {
 		if err := b.js.DeleteStream(context.Background(), name); err != nil {
 			tb.Error(err)
 		}
@@ -38,7 +38,7 @@ func DeleteStreams(tb testing.TB, b *Bus) {
 // Provision creates what is missing of Holdfast's streams.
 func Provision(tb testing.TB, b *Bus) {
 	tb.Helper()
-	if err := b.provision(context.Background()); err != nil {
+	if err := b.provision(context.Background(), append(b.logStreams(), b.queueStreams()...)); err != nil {
 		tb.Error(err)
 	}
 }

@@ -47,23 +47,40 @@ func redacted(to string) string {
 	return "NATS at nats.url"
 }
 
-func (b *Bus) provision(ctx context.Context) error {
-	const day = 24 * time.Hour
-	for _, c := range []jetstream.StreamConfig{
+const day = 24 * time.Hour
+
+// logStreams keep what has happened.
+func (b *Bus) logStreams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
 		{
 			Name: streamEvents, Subjects: []string{"holdfast.evt.*.*.*.*"}, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
 			DenyDelete: true, DenyPurge: true, AllowDirect: true, MaxMsgSize: 256 << 10,
 		},
+		{Name: streamDLQ, Subjects: []string{dlqPrefix + ">"}, MaxAge: 90 * day},
 		{
-			Name: streamCommands, Subjects: []string{"holdfast.cmd.*.*.*.*", "holdfast.cmd.*.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
-			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
-		},
-		{Name: streamDLQ, Subjects: []string{"holdfast.dlq.>"}, MaxAge: 90 * day},
-		{
-			Name: streamProgress, Subjects: []string{"holdfast.progress.*.*.*"}, Storage: jetstream.MemoryStorage,
+			Name: streamProgress, Subjects: []string{progressPrefix + "*.*.*"}, Storage: jetstream.MemoryStorage,
 			MaxAge: time.Hour, MaxMsgsPerSubject: 1, AllowDirect: true,
 		},
-	} {
+	}
+}
+
+// queueStreams keep what has to be done.
+func (b *Bus) queueStreams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			Name: streamCommands, Subjects: []string{commandPrefix + "*.*.*.*", commandPrefix + "*.*.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Discard: jetstream.DiscardNew, MaxAge: 7 * day, MaxMsgs: 1_000_000, AllowDirect: true,
+		},
+		{
+			Name: streamJobs, Subjects: []string{jobPrefix + "*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			Discard: jetstream.DiscardNew, AllowDirect: true, // no age: the log expects that they are done
+		},
+	}
+}
+
+// provision creates the streams that are missing.
+func (b *Bus) provision(ctx context.Context, streams []jetstream.StreamConfig) error {
+	for _, c := range streams {
 		c.Replicas = b.replicas
 		if err := b.createStream(ctx, c); err != nil {
 			return err

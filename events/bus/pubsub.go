@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -72,22 +70,31 @@ type SubscriberConfig struct {
 	Consumer func(topic string) jetstream.ConsumerConfig // durable name, filter, AckWait
 	Slots    int                                         // handlers at a time; default 1
 	Resume   bool                                        // a consumer that was deleted goes on where it was; otherwise it begins anew
-	State    func(consumer string, err error)            // is told why a consumer cannot be used, and with nil that it can; may be nil
-	NakDelay func(delivered uint64) time.Duration        // before a refused message comes again; default 1 s doubling to 1 min
-	Drain    time.Duration                               // how long handlers may go on after Close; default 0
+	// Begins identifies what a consumer was made for; one that was made for something
+	// else begins anew. May be nil.
+	Begins   func(ctx context.Context) (string, error)
+	State    func(consumer string, err error) // is told why a consumer cannot be used, and with nil that it can; may be nil
+	NakDelay func(failures int) time.Duration // before a refused message comes again; default 1 s doubling to 1 min
+	Drain    time.Duration                    // how long handlers may go on after Close; default 0
 	Logger   watermill.LoggerAdapter
 }
 
 // Subscriber is a Watermill subscriber on JetStream for handlers that may run
 // for hours. See the package comment.
 type Subscriber struct {
-	js     jetstream.JetStream
-	cfg    SubscriberConfig
+	js  jetstream.JetStream
+	cfg SubscriberConfig
+	to  deliverer
+	subscriptions
+}
+
+// subscriptions lets go of what a subscriber has open.
+type subscriptions struct {
 	closed chan struct{}
 
 	mu   sync.Mutex
 	shut bool
-	open sync.WaitGroup // subscriptions
+	open sync.WaitGroup
 }
 
 // NewSubscriber returns a subscriber. Close it to end its subscriptions.
@@ -97,15 +104,15 @@ func NewSubscriber(js jetstream.JetStream, cfg SubscriberConfig) *Subscriber {
 		cfg.Logger = watermill.NopLogger{}
 	}
 	if cfg.NakDelay == nil {
-		cfg.NakDelay = func(n uint64) time.Duration { return min(time.Minute, time.Second<<min(n-1, 6)) }
+		cfg.NakDelay = backOff
 	}
-	return &Subscriber{js: js, cfg: cfg, closed: make(chan struct{})}
+	return &Subscriber{js: js, cfg: cfg, to: deliverer{nakDelay: cfg.NakDelay, drain: cfg.Drain, log: cfg.Logger}, subscriptions: subscriptions{closed: make(chan struct{})}}
 }
 
 // Close stops fetching, lets running handlers end within Drain, then cancels
 // their context, and returns when all channels are closed. What a handler has not
 // answered 10 s later is given to the next subscriber.
-func (s *Subscriber) Close() error {
+func (s *subscriptions) Close() error {
 	s.mu.Lock()
 	if !s.shut {
 		s.shut = true
@@ -136,10 +143,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Me
 		slots.Go(func() { s.fetch(ctx, n, out) })
 	}
 	go func() {
-		select {
-		case <-s.closed:
-		case <-ctx.Done():
-		}
+		s.ended(ctx)
 		cancel()
 		slots.Wait()
 		close(out) // only now: no sender is left
@@ -148,8 +152,16 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *wm.Me
 	return out, nil
 }
 
+// ended returns when ctx has ended or the subscriber is closed.
+func (s *subscriptions) ended(ctx context.Context) {
+	select {
+	case <-s.closed:
+	case <-ctx.Done():
+	}
+}
+
 // enter counts a subscription in, unless the subscriber is closed.
-func (s *Subscriber) enter() bool {
+func (s *subscriptions) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.shut {
@@ -166,9 +178,9 @@ func (s *Subscriber) fetch(ctx context.Context, n *subscription, out chan<- *wm.
 		b, err := c.Fetch(1, jetstream.FetchContext(fctx), jetstream.FetchHeartbeat(fetchHeartbeat))
 		if err == nil {
 			for m := range b.Messages() {
-				s.deliver(ctx, m, c.CachedInfo().Config.AckWait, out)
+				o := s.to.deliver(ctx, m, c.CachedInfo().Config.AckWait, out)
 				if s.cfg.Resume {
-					n.check(ctx)
+					n.passed(ctx, m, o)
 				}
 			}
 			err = b.Error()
@@ -183,95 +195,5 @@ func (s *Subscriber) fetch(ctx context.Context, n *subscription, out chan<- *wm.
 func (s *Subscriber) state(consumer string, err error) {
 	if s.cfg.State != nil {
 		s.cfg.State(consumer, err)
-	}
-}
-
-// delivery lets a handler decide more than ack or nak.
-type delivery struct {
-	abandon atomic.Bool  // leave the message to its new owner
-	retry   atomic.Int64 // nak with this delay
-	count   uint64       // of deliveries, this one included
-}
-
-type deliveryKey struct{}
-
-func deliveryOf(ctx context.Context) *delivery {
-	d, _ := ctx.Value(deliveryKey{}).(*delivery)
-	return d
-}
-
-// deliver hands one message out and answers it. It returns when the handler has
-// ended.
-func (s *Subscriber) deliver(ctx context.Context, jm jetstream.Msg, ackWait time.Duration, out chan<- *wm.Message) {
-	md, err := jm.Metadata()
-	if err != nil {
-		_ = jm.TermWithReason("no metadata") // not from JetStream
-		return
-	}
-	m := wm.NewMessage(jm.Headers().Get(headerUUID), jm.Data())
-	for k := range jm.Headers() {
-		m.Metadata.Set(k, jm.Headers().Get(k))
-	}
-	m.Metadata.Set(metaSubject, jm.Subject())
-	m.Metadata.Set(metaSequence, strconv.FormatUint(md.Sequence.Stream, 10))
-	d := &delivery{count: md.NumDelivered}
-	// The handler outlives ctx by Drain, so its context hangs on no other.
-	hctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), deliveryKey{}, d))
-	defer cancel()
-	m.SetContext(hctx)
-	select {
-	case out <- m:
-	case <-ctx.Done():
-		_ = jm.Nak()
-		return
-	}
-	beat := time.NewTicker(max(ackWait/3, time.Millisecond))
-	defer beat.Stop()
-	closing := ctx.Done()
-	var drained, gone <-chan time.Time
-	for {
-		select {
-		case <-closing:
-			closing, drained = nil, time.After(s.cfg.Drain)
-		case <-drained:
-			cancel()
-			gone = time.After(handlerGrace)
-		case <-gone:
-			_ = jm.Nak() // a handler that does not heed its context is given up
-			return
-		case <-beat.C:
-			if !d.abandon.Load() {
-				_ = jm.InProgress() // if it is lost, the next one is not
-			}
-		case <-m.Acked():
-			s.ack(jm, d)
-			return
-		case <-m.Nacked():
-			s.nak(jm, d, ctx.Err() != nil)
-			return
-		}
-	}
-}
-
-func (s *Subscriber) ack(jm jetstream.Msg, d *delivery) {
-	if d.abandon.Load() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
-	defer cancel()
-	if err := jm.DoubleAck(ctx); err != nil {
-		s.cfg.Logger.Error("ack", err, nil) // it comes again, and its handler will find it done
-	}
-}
-
-func (s *Subscriber) nak(jm jetstream.Msg, d *delivery, closing bool) {
-	switch retry := time.Duration(d.retry.Load()); {
-	case d.abandon.Load():
-	case closing:
-		_ = jm.Nak() // another worker shall take it at once
-	case retry > 0:
-		_ = jm.NakWithDelay(retry)
-	default:
-		_ = jm.NakWithDelay(s.cfg.NakDelay(d.count))
 	}
 }

@@ -23,7 +23,7 @@ func TestPubSub(t *testing.T) {
 	}
 	open := func(group string) (wm.Publisher, wm.Subscriber) {
 		return bus.NewPublisher(b), bus.NewSubscriber(js, bus.SubscriberConfig{
-			Stream: "SUITE", NakDelay: func(uint64) time.Duration { return 0 },
+			Stream: "SUITE", NakDelay: func(int) time.Duration { return 0 },
 			Consumer: func(topic string) jetstream.ConsumerConfig {
 				return jetstream.ConsumerConfig{
 					Durable: unsafe.ReplaceAllString(group+topic, "_"), FilterSubject: topic, AckPolicy: jetstream.AckExplicitPolicy,

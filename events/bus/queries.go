@@ -120,7 +120,8 @@ func unanswered(err error, subject string) error {
 		pool, _, _ := strings.Cut(rest, ".")
 		who = "worker of the pool " + pool
 	} else if rest, ok := strings.CutPrefix(subject, "pool."); ok {
-		who = "worker of the pool " + strings.TrimSuffix(rest, ".alive")
+		pool, _, _ := strings.Cut(rest, ".")
+		who = "worker of the pool " + pool
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):

@@ -27,12 +27,28 @@ const (
 // answering: a batch that ends early is no end, and the leader gives the rest.
 func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[events.Envelope, error] {
 	return func(yield func(events.Envelope, error) bool) {
+		for m, err := range l.messages(ctx, a, after) {
+			var env events.Envelope
+			if err == nil {
+				env, err = unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
+			}
+			if !yield(env, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// messages yields the stored events of an aggregate as Read does, and ends with the
+// first error.
+func (l *Log) messages(ctx context.Context, a events.Aggregate, after events.Revision) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		newest, err := l.b.leader(ctx, streamEvents, leaderRequest{LastFor: filter(a)})
 		if errors.Is(err, events.ErrNoEvent) {
 			return
 		}
 		if err != nil {
-			yield(events.Envelope{}, err)
+			yield(nil, err)
 			return
 		}
 		last, replicas := events.Revision(newest.Sequence), true
@@ -43,14 +59,10 @@ func (l *Log) Read(ctx context.Context, a events.Aggregate, after events.Revisio
 			}
 			before := after
 			for m, err := range read(ctx, a, after) {
-				var env events.Envelope
-				if err == nil {
-					env, err = unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
-				}
-				if !yield(env, err) || err != nil {
+				if !yield(m, err) || err != nil {
 					return
 				}
-				after = env.Revision
+				after = events.Revision(m.Sequence)
 			}
 			if after == before {
 				replicas = false
@@ -95,7 +107,31 @@ func (l *Log) Last(ctx context.Context, a events.Aggregate) (events.Envelope, er
 	if err != nil {
 		return events.Envelope{}, err
 	}
-	return unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
+	env, err := unmarshal(m.Subject, events.Revision(m.Sequence), m.Header.Get, m.Data)
+	if errors.Is(err, events.ErrBroken) {
+		return l.lastDecodable(ctx, a)
+	}
+	return env, err
+}
+
+// lastDecodable returns the newest event that can be decoded, under the revision of the
+// newest one.
+func (l *Log) lastDecodable(ctx context.Context, a events.Aggregate) (last events.Envelope, err error) {
+	var newest events.Revision
+	for m, err := range l.messages(ctx, a, 0) {
+		if err != nil {
+			return last, err
+		}
+		newest = events.Revision(m.Sequence)
+		if env, err := unmarshal(m.Subject, newest, m.Header.Get, m.Data); err == nil {
+			last = env
+		}
+	}
+	last.Revision = newest
+	if last.Event == nil {
+		last.Event = events.Broken{Err: events.ErrBroken} // nothing is known
+	}
+	return last, nil
 }
 
 // filter returns the subject of all events of an aggregate.

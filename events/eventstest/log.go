@@ -136,10 +136,18 @@ func (l *Log) All() []events.Envelope {
 }
 
 func (l *Log) last(a events.Aggregate) (events.Envelope, bool) {
+	var newest events.Envelope // what is broken, if nothing else is there
 	for _, env := range slices.Backward(l.all) {
-		if env.Aggregate == a && !l.lost[env.Revision] {
+		if env.Aggregate != a || l.lost[env.Revision] {
+			continue
+		}
+		if newest.Revision == 0 {
+			newest = env
+		}
+		if _, broken := env.Event.(events.Broken); !broken {
+			env.Revision = newest.Revision
 			return env, true
 		}
 	}
-	return events.Envelope{}, false
+	return newest, newest.Revision != 0
 }

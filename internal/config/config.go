@@ -30,6 +30,7 @@ type HTTP struct {
 	Listen        string        `yaml:"listen"`         // host:port of the gateway
 	MetricsListen string        `yaml:"metrics_listen"` // host:port of /healthz, /readyz and /metrics; empty: those of the gateway, if there is one
 	MaxWait       time.Duration `yaml:"max_wait"`       // of a request for its backup
+	MaxQueued     int           `yaml:"max_queued"`     // jobs of a project that wait or run; beyond that requests are refused
 	TLS           struct {
 		Cert string `yaml:"cert"` // PEM files
 		Key  string `yaml:"key"`
@@ -158,7 +159,7 @@ func Default() Config {
 		Backup:  Backup{Slots: 1, AckWait: 30 * time.Second, StallTimeout: 10 * time.Minute, LockTimeout: time.Minute},
 		Restore: Restore{Slots: 1, KeepOld: 24 * time.Hour, StallTimeout: 30 * time.Minute, Patience: 10 * time.Minute, RolePasswords: BackupPasswords},
 	}
-	c.HTTP.Listen, c.HTTP.MaxWait, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1, defaultDestination
+	c.HTTP.Listen, c.HTTP.MaxWait, c.HTTP.MaxQueued, c.NATS.Replicas, c.DefaultDestination = "127.0.0.1:8080", 30*time.Minute, 1000, 1, defaultDestination
 	return c
 }
 

@@ -99,13 +99,13 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 	}{
 		"unknown keys with their lines": {
 			"data_dir: /x\nmin_fre: 1GiB\nhttp:\n  listn: x\nprojects:\n  - id: a\n    supabse: /x\ndestinations:\n  local: {path: /x, pth: y}\n",
-			[]string{":2: min_fre is unknown", ":4: http.listn is unknown; there is listen, metrics_listen, max_wait, tls", ":7: projects[0].supabse is unknown"},
+			[]string{":2: min_fre is unknown", ":4: http.listn is unknown; there is listen, metrics_listen, max_wait, max_queued, tls", ":7: projects[0].supabse is unknown"},
 		},
 		"unknown settings of a destination": {"destinations:\n  local:\n    path: /x\n    pth: y\n", []string{":4: destinations.local.pth is unknown"}},
 		"values": {
-			"http: {listen: nonsense, max_wait: 1ms}\nnats: {replicas: 2}\nservices: [gatway]\npool: BAD\nprojects:\n  - {id: Bad_ID}\n  - {id: a, database: {url: 'postgres://u@h:6543/d'}}\n  - {id: a, supabase: /x, storage: {backend: s3}}\nencryption: {default: true}\nkeys:\n  - {hash: x, permissions: {things: write}, expires: soon}\ndefault_destination: s3\ndestinations:\n  local: {}\n  ftp: {}\n",
+			"http: {listen: nonsense, max_wait: 1ms, max_queued: 0}\nnats: {replicas: 2}\nservices: [gatway]\npool: BAD\nprojects:\n  - {id: Bad_ID}\n  - {id: a, database: {url: 'postgres://u@h:6543/d'}}\n  - {id: a, supabase: /x, storage: {backend: s3}}\nencryption: {default: true}\nkeys:\n  - {hash: x, permissions: {things: write}, expires: soon}\ndefault_destination: s3\ndestinations:\n  local: {}\n  ftp: {}\n",
 			[]string{
-				":1: http.listen must be host:port", ":1: http.max_wait", ":2: nats.replicas", ":3: services[0] is unknown; there is gateway", ":4: pool must be 1 to 63", ":6: projects[0].id", ":6: projects[0] has no part",
+				":1: http.listen must be host:port", ":1: http.max_wait", ":1: http.max_queued", ":2: nats.replicas", ":3: services[0] is unknown; there is gateway", ":4: pool must be 1 to 63", ":6: projects[0].id", ":6: projects[0] has no part",
 				":7: projects[1].database.url leads to port 6543", ":8: projects[2].id is that of projects[1]", ":8: projects[2].storage.backend", ":9: encryption.default needs",
 				":11: keys[0].name is missing", ":11: keys[0].hash", ":11: keys[0].permissions", ":11: keys[0].expires", ":12: default_destination must be one of the destinations: ftp, local", "destinations.local.path is missing", "destinations.ftp is not a destination",
 			},

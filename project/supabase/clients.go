@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // address is where services say that the database is, and as whom they log in.
@@ -13,6 +11,7 @@ type address struct {
 	host, port, database string
 	user, password       string
 	admin                bool   // the user is who manages the database
+	core                 bool   // the service must have the project's own database
 	from                 string // which service or file says so
 }
 
@@ -22,6 +21,7 @@ var (
 	urlVariables  = []string{"DATABASE_URL", "GOTRUE_DB_DATABASE_URL", "PGRST_DB_URI", "SUPABASE_DB_URL"}
 	hostVariables = []string{metaPrefix, "DB_"}
 	clientImages  = []string{"storage-api", "gotrue", "postgrest", "postgres-meta", "realtime", "edge-runtime"}
+	coreImages    = clientImages[:3]
 )
 
 // metaPrefix begins the variables of postgres-meta, which logs in as a superuser.
@@ -41,8 +41,10 @@ func (m *model) clients() ([]address, error) {
 				return nil, err
 			}
 			for _, a := range addresses(env) {
-				if target := m.serviceAt(a.host); a.host != "" && (target == "" || !m.isPooler(target)) {
-					a.from = "the service " + name
+				var known bool
+				a.host, known = m.hostAsSeenBy(name, a.host)
+				if target := m.serviceAt(a.host); known && (target == "" || !m.isPooler(target)) {
+					a.from, a.core = "the service "+name, slices.Contains(coreImages, image)
 					out = append(out, a)
 				}
 			}
@@ -85,23 +87,4 @@ func parseAddress(url string) (a address, ok bool) {
 	}
 	a.host = strings.Trim(a.host, "[]")
 	return a, a.host != ""
-}
-
-// serviceAt returns the service that containers reach by a name, or "".
-func (m *model) serviceAt(host string) string {
-	for name, s := range m.services() {
-		if name == host || s.ContainerName == host || s.Hostname == host || hasAlias(s, host) {
-			return name
-		}
-	}
-	return ""
-}
-
-func hasAlias(s types.ServiceConfig, host string) bool {
-	for _, n := range s.Networks {
-		if n != nil && slices.Contains(n.Aliases, host) {
-			return true
-		}
-	}
-	return false
 }

@@ -34,9 +34,10 @@ const (
 // container returns the address of the database's container, or why there is none.
 // A container of another folder is never taken, whatever its name is.
 func (f *found) container(ctx context.Context, d database) (host, why string) {
-	name := f.m.service(d.service).ContainerName
+	service := f.m.networkOwner(d.service)
+	name := f.m.service(service).ContainerName
 	if name == "" {
-		name = f.m.project.Name + "-" + d.service + "-1"
+		name = f.m.project.Name + "-" + service + "-1"
 	}
 	c, err := f.inspect(ctx, name)
 	if err != nil {
@@ -44,13 +45,22 @@ func (f *found) container(ctx context.Context, d database) (host, why string) {
 	} else if why = f.foreign(c); why == "" {
 		return c.address(d.port)
 	}
-	out, err := f.docker(ctx, "ps", "--quiet", "--no-trunc", "--filter", "label="+labelFolder+"="+f.m.dir, "--filter", "label="+labelService+"="+d.service)
-	if ids := strings.Fields(out); err == nil && len(ids) > 0 {
-		if c, err = f.inspect(ctx, ids[0]); err == nil && f.foreign(c) == "" {
-			return c.address(d.port)
-		}
+	if at := f.labelled(ctx, service, d.port); at != "" {
+		return at, ""
 	}
 	return "", why
+}
+
+// labelled returns the address of the container that compose has made of a service of
+// this folder, or "".
+func (f *found) labelled(ctx context.Context, service, port string) (host string) {
+	out, err := f.docker(ctx, "ps", "--quiet", "--no-trunc", "--filter", "label="+labelFolder+"="+f.m.dir, "--filter", "label="+labelService+"="+service)
+	if ids := strings.Fields(out); err == nil && len(ids) > 0 {
+		if c, err := f.inspect(ctx, ids[0]); err == nil && f.foreign(c) == "" {
+			host, _ = c.address(port)
+		}
+	}
+	return host
 }
 
 func (f *found) inspect(ctx context.Context, name string) (inspected, error) {
@@ -101,6 +111,16 @@ func (c inspected) address(port string) (host, why string) {
 }
 
 const dockerTimeout = 15 * time.Second
+
+// dockerCommand returns the command that knows the containers of this machine.
+func dockerCommand() string {
+	for _, name := range []string{"docker", "podman"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return name
+		}
+	}
+	return "docker"
+}
 
 func (f *found) docker(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, dockerTimeout)

@@ -26,8 +26,15 @@ var dataImages = []string{"redis", "valkey", "keydb", "dragonfly", "minio", "rus
 func (m *model) dataFolders() (out []string) {
 	for _, s := range m.services() {
 		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind && !v.ReadOnly && isDir(v.Source) && holdsData(s, path.Clean(v.Target)) {
-				out = append(out, v.Source)
+			dir := ""
+			switch v.Type {
+			case types.VolumeTypeBind:
+				dir = v.Source
+			case types.VolumeTypeVolume:
+				dir = boundFolder(m.project.Volumes[v.Source])
+			}
+			if dir != "" && !v.ReadOnly && isDir(dir) && holdsData(s, path.Clean(v.Target)) {
+				out = append(out, dir)
 			}
 		}
 	}

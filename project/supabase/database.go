@@ -2,11 +2,15 @@ package supabase
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
 // superuser is the role of Supabase's images that may read everything.
 const superuser = "supabase_admin"
+
+// plainSuperuser is the role that other images of PostgreSQL make.
+const plainSuperuser = "postgres"
 
 const (
 	defaultPort     = "5432"
@@ -26,6 +30,9 @@ type database struct {
 // findDatabase finds the database that the services of the project use.
 func (m *model) findDatabase() (d database, err error) {
 	clients, err := m.clients()
+	if err == nil {
+		err = m.oneDatabase(clients)
+	}
 	if err != nil {
 		return d, err
 	}
@@ -113,11 +120,26 @@ func (m *model) superuser(service string, env map[string]string, clients []addre
 		}
 	}
 	image := imageName(m.service(service).Image)
-	if service != "" && image != "" && !strings.Contains(image, "supabase") && env["POSTGRES_USER"] != "" {
-		return env["POSTGRES_USER"]
+	if service == "" || image == "" || strings.Contains(image, "supabase") {
+		return superuser
+	}
+	if user := firstOf(env["POSTGRES_USER"], env["POSTGRESQL_USERNAME"]); user != "" {
+		return user
+	}
+	for _, a := range clients {
+		if a.admin && a.user != "" {
+			return a.user
+		}
+	}
+	if plainImage.MatchString(image[strings.LastIndexByte(image, '/')+1:]) {
+		return plainSuperuser
 	}
 	return superuser
 }
+
+// plainImage matches images whose superuser is plainSuperuser, unless a variable names
+// another.
+var plainImage = regexp.MustCompile(`^(postgres|postgresql|postgis|pgvector|timescaledb)$`)
 
 // password returns the password that the server or its clients are given.
 func (m *model) password(d database, env map[string]string, clients []address) (string, error) {

@@ -22,7 +22,6 @@ var quiet = sync.OnceFunc(func() { logrus.SetLevel(logrus.ErrorLevel) })
 // readEnv adds the variables of a file of NAME=value lines to env, as compose does:
 // a variable that env has already stays as it is.
 func readEnv(name string, env map[string]string) error {
-	quiet()
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("%s cannot be read: %w", name, errors.Unwrap(err))

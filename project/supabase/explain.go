@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/goccy/go-yaml"
@@ -23,12 +26,51 @@ func (m *model) explain(err error) error {
 	text := err.Error()
 	at := m.syntax(text)
 	if at == "" {
-		at = m.where(text)
+		at = firstOf(m.emptied(text), m.where(text))
 	}
 	if e, ok := errors.AsType[*template.MissingRequiredError](err); ok {
 		return fmt.Errorf("%s: the variable %s is required and has no value", at, e.Variable)
 	}
-	return fmt.Errorf("%s: compose does not accept this: %s", at, m.withoutValues(text))
+	return fmt.Errorf("%s: compose does not accept this: %s%s", at, m.withoutValues(text), m.aboutUnset())
+}
+
+// maxUnset is how many variables an error names.
+const maxUnset = 5
+
+// aboutUnset names variables that nobody sets: with an empty value in its place many a
+// line means nothing.
+func (m *model) aboutUnset() string {
+	names := slices.Sorted(maps.Keys(m.unset))
+	switch n := len(names); {
+	case n == 0:
+		return ""
+	case n > maxUnset:
+		names = append(names[:maxUnset], fmt.Sprintf("and %d others", n-maxUnset))
+	}
+	return "; nobody sets these variables: " + strings.Join(names, ", ")
+}
+
+// beginning matches an item that begins with a variable, such as a volume or a port.
+var beginning = regexp.MustCompile(`^\s*-\s*["']?\$\{?(\w+)\}?:`)
+
+// emptied returns the place of the first volume or port whose beginning is a variable
+// that nobody sets, if the error is about such a thing, or "".
+func (m *model) emptied(text string) string {
+	if !invalid.MatchString(text) {
+		return ""
+	}
+	for _, f := range m.files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		for i, line := range strings.Split(string(b), "\n") {
+			if name := beginning.FindStringSubmatch(line); name != nil && m.unset[name[1]] {
+				return fmt.Sprintf("%s:%d: the variable %s has no value", f, i+1, name[1])
+			}
+		}
+	}
+	return ""
 }
 
 var (

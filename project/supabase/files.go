@@ -42,7 +42,7 @@ func composeFiles(dir string, env map[string]string) (files, notes []string, err
 	}
 	base := first(dir, defaultFiles)
 	if base == "" {
-		return nil, nil, fmt.Errorf("%s has none of %s, and COMPOSE_FILE is not set", dir, strings.Join(defaultFiles, ", "))
+		return nil, nil, fmt.Errorf("%s has none of %s, and COMPOSE_FILE is not set; if the files have other names, set COMPOSE_FILE in .env", dir, strings.Join(defaultFiles, ", "))
 	}
 	files = []string{base}
 	if o := first(dir, overrideFiles); o != "" {

@@ -2,6 +2,7 @@ package supabase_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,27 +24,46 @@ func layout(text string) map[string]string {
 	return files
 }
 
+// layoutFolder makes the folder of a layout.
+func layoutFolder(t *testing.T, name string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "demo")
+	for file, content := range layout(text(t, name)) {
+		if file != "want" && file != "containers" {
+			write(t, filepath.Join(dir, file), content)
+		}
+	}
+	return dir
+}
+
+// containers scripts a docker that knows the containers of a folder. Each line of a
+// layout has name, service and address of one.
+func containers(text, dir string) string {
+	if text == "" {
+		return container("demo-db-1", "172.18.0.5", of(dir))
+	}
+	script := ""
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 3 {
+			script += fmt.Sprintf("[ \"$1\" = ps ] && case \"$*\" in *working_dir=%s*service=%s*) echo %s; exit;; esac\n", dir, f[1], f[0]) +
+				strings.TrimSuffix(container(f[0], f[2], of(dir)), noDocker) + "\n"
+		}
+	}
+	return script + noDocker
+}
+
 // TestLayouts finds the projects of folders in the shape that installers and panels
 // make. What must be found stands at the end of each file of testdata.
 func TestLayouts(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(names) < 6 {
+	if err != nil || len(names) < 17 {
 		t.Fatalf("%v, %v", names, err)
 	}
 	for _, name := range names {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files := layout(string(b))
-			dir := filepath.Join(t.TempDir(), "demo")
-			for file, text := range files {
-				if file != "want" {
-					write(t, filepath.Join(dir, file), text)
-				}
-			}
-			p := find(t, dir, supabase.Options{VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, container("demo-db-1", "172.18.0.5", of(dir)))})
+			dir, b := layoutFolder(t, name), text(t, name)
+			files := layout(b)
+			p := find(t, dir, supabase.Options{VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, containers(files["containers"], dir))})
 			url, err := p.Server.URL(t.Context())
 			if err != nil {
 				url = err.Error()
@@ -51,7 +71,7 @@ func TestLayouts(t *testing.T) {
 			got := strings.Join(append([]string{url, describe(p, dir), "from " + p.Origins["database"]}, p.Notes...), "\n") + "\n"
 			got = strings.ReplaceAll(strings.ReplaceAll(got, dir, "DIR"), filepath.Dir(dir), "PARENT")
 			if *update {
-				head, _, _ := strings.Cut(string(b), "-- want --\n")
+				head, _, _ := strings.Cut(b, "-- want --\n")
 				if err := os.WriteFile(name, []byte(head+"-- want --\n"+got), 0o600); err != nil {
 					t.Fatal(err)
 				}

@@ -27,15 +27,23 @@ type model struct {
 	project *types.Project
 }
 
+// workingDirVariable is what a shell sets to the folder in which the operator runs
+// compose.
+const workingDirVariable = "PWD"
+
 // load reads a folder as `docker compose config` does, but only what is needed: a
 // build context or an env_file that is not there is no error.
 func load(ctx context.Context, folder, envFile string) (*model, error) {
 	if !isDir(folder) {
 		return nil, fmt.Errorf("%s is not a folder that can be read; `supabase:` is the folder with the compose file", folder)
 	}
+	quiet()
 	m := &model{folder: folder, env: map[string]string{}, unset: map[string]bool{}}
 	if err := m.readEnv(envFile); err != nil {
 		return nil, err
+	}
+	if _, set := m.env[workingDirVariable]; !set {
+		m.env[workingDirVariable] = folder
 	}
 	var err error
 	if m.files, m.notes, err = composeFiles(folder, m.env); err != nil {
@@ -50,6 +58,7 @@ func load(ctx context.Context, folder, envFile string) (*model, error) {
 	if err := m.load(ctx); err != nil {
 		return nil, m.explain(err)
 	}
+	m.inheritVolumes()
 	if len(m.unset) > 0 {
 		m.notes = append(m.notes, "Compose takes these variables as empty, since nobody sets them: "+strings.Join(slices.Sorted(maps.Keys(m.unset)), ", ")+".")
 	}
@@ -118,7 +127,9 @@ func (m *model) listen(event string, data map[string]any) {
 		if !filepath.IsAbs(p) {
 			p = filepath.Join(dir, p)
 		}
-		m.files = append(m.files, p)
+		if !slices.Contains(m.files, p) {
+			m.files = append(m.files, p)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -16,8 +17,10 @@ const (
 	storageTarget   = "/var/lib/storage"
 	functionsTarget = "/home/deno/functions"
 	rootKeyTarget   = "/etc/postgresql-custom"
-	volumeRoot      = "/var/lib/docker/volumes"
 )
+
+// volumeRoots are where docker and podman keep volumes.
+var volumeRoots = []string{"/var/lib/docker/volumes", "/var/lib/containers/storage/volumes"}
 
 // mountedAt returns what a service mounts at a path of its container, and where the
 // path lies below that.
@@ -45,6 +48,9 @@ func (f *found) folderOf(ctx context.Context, service, target string) (dir, what
 		return filepath.Join(v.Source, below), "the folder " + v.Source, true, nil
 	case types.VolumeTypeVolume:
 		root, name, err := f.volume(ctx, v.Source)
+		if v.Volume != nil {
+			root = filepath.Join(root, v.Volume.Subpath)
+		}
 		return filepath.Join(root, below), "the volume " + name, true, err
 	}
 	return "", "", true, fmt.Errorf("it is a mount of the type %s, which keeps nothing", v.Type)
@@ -63,12 +69,59 @@ func (f *found) volume(ctx context.Context, key string) (dir, name string, err e
 	if !volumeName.MatchString(name) {
 		return "", key, fmt.Errorf("the name of the volume %s is not one that docker allows", key)
 	}
-	options := "," + v.DriverOpts["o"] + ","
-	if device := v.DriverOpts["device"]; (strings.Contains(options, ",bind,") || strings.Contains(options, ",rbind,")) && filepath.IsAbs(device) {
-		return filepath.Clean(device), name, nil
+	if device := boundFolder(v); device != "" {
+		return device, name, nil
 	}
 	if out, err := f.docker(ctx, "volume", "inspect", "--format", "{{.Mountpoint}}", name); err == nil && filepath.IsAbs(strings.TrimSpace(out)) {
 		return filepath.Clean(strings.TrimSpace(out)), name, nil
 	}
-	return filepath.Join(f.options.VolumeRoot, name, "_data"), name, nil
+	roots := volumeRoots
+	if f.options.VolumeRoot != "" {
+		roots = []string{f.options.VolumeRoot}
+	}
+	for _, root := range roots {
+		if dir = filepath.Join(root, name, "_data"); isDir(dir) {
+			return dir, name, nil
+		}
+	}
+	return filepath.Join(roots[0], name, "_data"), name, nil
+}
+
+// boundFolder returns the folder that a volume stands for, or "".
+func boundFolder(v types.VolumeConfig) string {
+	options := "," + v.DriverOpts["o"] + ","
+	if device := v.DriverOpts["device"]; (strings.Contains(options, ",bind,") || strings.Contains(options, ",rbind,")) && filepath.IsAbs(device) {
+		return filepath.Clean(device)
+	}
+	return ""
+}
+
+// inheritVolumes gives services what volumes_from says, unless they mount something
+// else at the same place.
+func (m *model) inheritVolumes() {
+	for _, services := range []types.Services{m.project.Services, m.project.DisabledServices} {
+		for name, s := range services {
+			for _, from := range s.VolumesFrom {
+				from, _, _ = strings.Cut(strings.TrimPrefix(from, "container:"), ":")
+				for _, v := range m.service(firstOf(m.serviceAt(from), from)).Volumes {
+					if !slices.ContainsFunc(s.Volumes, func(own types.ServiceVolumeConfig) bool { return own.Target == v.Target }) {
+						s.Volumes = append(s.Volumes, v)
+					}
+				}
+			}
+			services[name] = s
+		}
+	}
+}
+
+// mountsBelow returns what a service mounts below a path of its container, and how the
+// places are called from there.
+func mountsBelow(s types.ServiceConfig, target string) map[string]types.ServiceVolumeConfig {
+	out := map[string]types.ServiceVolumeConfig{}
+	for _, v := range s.Volumes {
+		if rel, ok := strings.CutPrefix(path.Clean(v.Target), target+"/"); ok && (v.Type == types.VolumeTypeBind || v.Type == types.VolumeTypeVolume) {
+			out[rel] = v
+		}
+	}
+	return out
 }

@@ -20,7 +20,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		env, err = f.m.environment(name)
 	}
 	tenant := firstOf(o.Tenant, f.tenant(env))
-	target := filepath.Clean(firstOf(env["STORAGE_FILE_BACKEND_PATH"], env["FILE_STORAGE_BACKEND_PATH"], storageTarget))
+	target := storageAt(env)
 	f.inside(ctx, name, target, o.Path)
 	switch {
 	case o.None:
@@ -41,34 +41,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		return f.unavailable(err, dir, &project.StoragePart{Path: dir, Tenant: tenant}), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
-	return &project.StoragePart{Path: dir, Tenant: tenant}, nil
-}
-
-// functions finds the folder of the edge functions.
-func (f *found) functions(ctx context.Context) (part project.Part, absent *project.Absence) {
-	o := f.options.Functions
-	name, err := f.m.find(functionsRole)
-	f.inside(ctx, name, functionsTarget, o.Path)
-	switch {
-	case o.None:
-		return nil, &project.Absence{Part: project.Functions, Chosen: true}
-	case o.Path != "":
-		f.note(project.Functions, "functions.path")
-		return &project.FunctionsPart{Path: o.Path, Env: f.functionVariables}, nil
-	case err != nil:
-		return unavailable(project.Functions, err), nil
-	case name == "":
-		return f.usual(project.Functions, "volumes/functions", "")
-	}
-	if _, _, ok := mountedAt(f.m.service(name), functionsTarget); !ok {
-		return nil, &project.Absence{Part: project.Functions, Sentence: "The service " + name + " mounts nothing at " + functionsTarget + "."}
-	}
-	dir, err := f.part(ctx, functionsRole, name, functionsTarget)
-	if err != nil {
-		return f.unavailable(err, dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
-	}
-	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
-	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
+	return &project.StoragePart{Path: dir, Tenant: tenant, Apart: f.apart(ctx, name, target)}, nil
 }
 
 // part returns the folder that a service mounts. What is not there is an error that
@@ -134,31 +107,14 @@ func unavailable(part string, err error) *project.UnavailablePart {
 	return &project.UnavailablePart{Part: part, Sentence: "The part " + part + " cannot be found: " + strings.TrimSuffix(err.Error(), ".") + "."}
 }
 
+// storageAt returns where in its container the storage service has its files.
+func storageAt(env map[string]string) string {
+	return filepath.Clean(firstOf(env["STORAGE_FILE_BACKEND_PATH"], env["FILE_STORAGE_BACKEND_PATH"], storageTarget))
+}
+
 // tenant returns the folder of the project's objects below the storage root.
 func (f *found) tenant(env map[string]string) string {
 	bucket := firstOf(env["STORAGE_S3_BUCKET"], env["GLOBAL_S3_BUCKET"], f.m.env["GLOBAL_S3_BUCKET"], "stub")
 	tenant := firstOf(env["PROJECT_REF"], env["TENANT_ID"], f.m.env["TENANT_ID"], f.m.env["STORAGE_TENANT_ID"], "stub")
 	return bucket + "/" + tenant
-}
-
-// functionVariables returns the names of the variables that .env and the compose
-// files give to the functions, as the files are now.
-func (f *found) functionVariables() (map[string]bool, error) {
-	m, err := load(context.Background(), f.m.folder, f.options.EnvFile)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for name := range m.env {
-		names[name] = true
-	}
-	service, err := m.find(functionsRole)
-	if err != nil || service == "" {
-		return names, err
-	}
-	env, err := m.environment(service)
-	for name := range env {
-		names[name] = true
-	}
-	return names, err
 }

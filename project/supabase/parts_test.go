@@ -18,9 +18,9 @@ func describe(p project.Project, dir string) string {
 	for _, part := range p.Parts {
 		switch x := part.(type) {
 		case *project.StoragePart:
-			out = append(out, "storage "+x.Path+" "+x.Tenant)
+			out = append(out, append([]string{"storage " + x.Path + " " + x.Tenant}, x.Apart...)...)
 		case *project.FunctionsPart:
-			out = append(out, "functions "+x.Path)
+			out = append(out, append([]string{"functions " + x.Path}, x.Apart...)...)
 		case *project.ConfigPart:
 			out = append(out, "config "+x.Root+" without "+strings.Join(x.Data, " "))
 		case *project.UnavailablePart:
@@ -96,6 +96,12 @@ func TestPartsAreWhereTheServicesMountThem(t *testing.T) {
 		"functions elsewhere":       {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"" + disk + ":/home/deno/functions:Z\"]}}\n", want: []string{"functions " + disk}},
 		"functions that are away":   {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"/srv/none:/home/deno/functions\"]}}\n", want: []string{"no functions: ", "/srv/none is not there", "functions.path", "functions: none"}},
 		"functions nobody wants":    {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"/srv/none:/home/deno/functions\"]}}\n", options: supabase.Options{Functions: supabase.Functions{None: true}}, want: []string{"absent functions true"}},
+		"functions one by one":      {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./volumes/functions/main:/home/deno/functions/main\", \"./volumes/functions/a/index.ts:/home/deno/functions/a/index.ts\"]}}\n", want: []string{"functions DIR/volumes/functions"}},
+		"functions from two places": {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./volumes/functions/main:/home/deno/functions/main\", \"../files/fn/main:/home/deno/functions/other\"]}}\n", want: []string{"no functions: ", "docker-compose.yml:1: the service functions mounts functions from several places: DIR/volumes/functions/main, PARENT/files/fn/main", "functions.path"}},
+		"functions, main service":   {compose: "services: {functions: {image: supabase/edge-runtime, command: [start, --main-service, /srv/fn/main], volumes: [\"../files/fn:/srv/fn\"]}}\n", want: []string{"functions PARENT/files/fn"}},
+		"functions from elsewhere":  {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./volumes/functions:/home/deno/functions\", \"./main.ts:/home/deno/functions/main/index.ts\", \"" + disk + ":/home/deno/functions/shared\", \"libs:/home/deno/functions/libs\"]}}\nvolumes: {libs: }\n", want: []string{"functions DIR/volumes/functions\nThe service functions mounts libs at /home/deno/functions/libs: it does not lie in DIR/volumes/functions, so the backup does not hold it.\nThe service functions mounts " + disk + " at /home/deno/functions/shared"}},
+		"functions of a part":       {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [{type: volume, source: shared, target: /home/deno/functions, volume: {subpath: fn}}]}}\nvolumes: {shared: {name: shared}}\n", want: []string{"no functions: ", "VOLUMES/shared/_data/fn is not there"}},
+		"volumes of another":        {compose: "services: {storage: {image: supabase/storage-api, volumes_from: [\"files:ro\"]}, files: {image: busybox, volumes: [\"" + disk + ":/var/lib/storage\"]}}\n", want: []string{"storage " + disk}},
 		"functions in the image":    {compose: "services: {functions: {image: supabase/edge-runtime}}\n", want: []string{"absent functions false The service functions mounts nothing"}},
 		"functions of a link":       {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./link:/home/deno/functions\"]}}\n", want: []string{"functions DIR/link"}},
 		"functions, dangling link":  {compose: "services: {functions: {image: supabase/edge-runtime, volumes: [\"./dangling:/home/deno/functions\"]}}\n", want: []string{"no functions: ", "DIR/dangling is not there"}},
@@ -167,13 +173,13 @@ func TestFoldersOfOtherPartsAreNoConfiguration(t *testing.T) {
 			if !ok {
 				continue
 			}
-			_, files, _, err := project.Measure(t.Context(), c)
+			m, err := project.Measure(t.Context(), c)
 			want := 4 // .env, the compose file, files1/x and own/x
 			if o.Storage.Path != "" {
 				want--
 			}
-			if err != nil || files != want {
-				t.Errorf("%+v: %d files, want %d, %v", o.Storage, files, want, err)
+			if err != nil || m.Files != want {
+				t.Errorf("%+v: %d files, want %d, %v", o.Storage, m.Files, want, err)
 			}
 		}
 	}

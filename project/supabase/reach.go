@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ func (f *found) serverURL(ctx context.Context) (string, error) {
 	d := f.database
 	var host string
 	if d.service == "" {
-		host = external(d)
+		host = f.external(ctx, d)
 		if _, port, _ := net.SplitHostPort(host); port == poolerPort {
 			return "", fmt.Errorf("%s says that the database is at %s, the pooler's port, through which pg_dump cannot work; set database.url", d.from, host)
 		}
@@ -40,24 +41,35 @@ func (f *found) serverURL(ctx context.Context) (string, error) {
 // poolerPort is where Supabase's pooler hands out transactions, not sessions.
 const poolerPort = "6543"
 
-// external returns the address of a database that no service of the project is.
-func external(d database) string {
+// external returns the address of a database that no service of the compose files is.
+// A name without dots may be that of a container which other compose files of the same
+// folder have made.
+func (f *found) external(ctx context.Context, d database) string {
 	host := d.host
-	if host == "host.docker.internal" || host == "localhost" { // as the containers of this machine see it
-		host = "127.0.0.1"
+	if host == "localhost" || slices.Contains(thisMachine, host) {
+		host = loopback
+	}
+	if isBareName(host) {
+		if at := f.labelled(ctx, host, d.port); at != "" {
+			return at
+		}
 	}
 	return net.JoinHostPort(host, d.port)
 }
 
+// isBareName reports whether a host has a name that only a network of containers, or a
+// local name service, can know.
+func isBareName(host string) bool { return host != "" && !strings.ContainsAny(host, ".:") }
+
 // published returns where the port of the database is published, or what was looked
 // at.
 func (m *model) published(d database) (host, tried string) {
-	ports := m.service(d.service).Ports
+	ports := m.service(m.networkOwner(d.service)).Ports
 	for _, p := range ports {
 		if fmt.Sprint(p.Target) != d.port || strings.Trim(p.Published, "0123456789") != "" || p.Published == "" || p.Protocol == "udp" {
 			continue
 		}
-		if other := m.alsoPublishes(d.service, p.Published); other != "" {
+		if other := m.alsoPublishes(m.networkOwner(d.service), p.Published); other != "" {
 			return "", fmt.Sprintf("the services %s and %s publish the same port %s in %s", d.service, other, p.Published, strings.Join(m.files, ", "))
 		}
 		ip := strings.Trim(p.HostIP, "[]")
@@ -87,4 +99,13 @@ func (m *model) alsoPublishes(service, published string) string {
 		}
 	}
 	return ""
+}
+
+// networkOwner returns the service whose network a service uses, and whose ports are
+// its own.
+func (m *model) networkOwner(service string) string {
+	if kind, owner, _ := strings.Cut(m.service(service).NetworkMode, ":"); kind == "service" {
+		return owner
+	}
+	return service
 }

@@ -65,7 +65,9 @@ func (m *model) words() (keys map[string]bool, values []string) {
 	keys = map[string]bool{}
 	for k, v := range m.env {
 		keys[k] = true
-		values = append(values, v)
+		if k != workingDirVariable {
+			values = append(values, v)
+		}
 	}
 	for _, f := range m.files {
 		b, err := os.ReadFile(f)

@@ -29,8 +29,8 @@ type Options struct {
 	Storage     Storage
 	Functions   Functions
 	Config      project.ConfigPart // default: everything in the folder; Data and Deployment are found
-	Docker      string             // the docker command; default "docker"
-	VolumeRoot  string             // where docker keeps volumes, when it cannot be asked; default /var/lib/docker/volumes
+	Docker      string             // the docker command; default: docker, or podman where there is no docker
+	VolumeRoot  string             // where docker keeps volumes, when it cannot be asked; default: the usual places of docker and podman
 }
 
 // Storage corrects what is found of the storage files.
@@ -65,7 +65,7 @@ var configExclude = []string{
 // Find reads a folder and finds the parts of its project. A part that cannot be found
 // is a [project.UnavailablePart], which says why.
 func Find(ctx context.Context, dir string, o Options) project.Project {
-	o.Docker, o.VolumeRoot = firstOf(o.Docker, "docker"), firstOf(o.VolumeRoot, volumeRoot)
+	o.Docker = firstOf(o.Docker, dockerCommand())
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return unreadable(o, err)
@@ -80,7 +80,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 		return unreadable(o, err)
 	}
 	f := &found{options: o, m: m, origins: map[string]string{}}
-	p := project.Project{Origins: f.origins, Notes: m.notes}
+	p := project.Project{Origins: f.origins}
 	if f.database, f.databaseErr = m.findDatabase(); f.databaseErr != nil && o.DatabaseURL == "" {
 		p.Faults = []string{"The database cannot be found: " + f.databaseErr.Error() + "."}
 	}
@@ -97,6 +97,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 		}
 	}
 	f.note(project.Config, from)
+	p.Notes = append(m.notes, f.remarks(p.Parts)...)
 	root := o.Config.Root
 	o.Config.Exclude = append(literal(relative(root, f.parts)), o.Config.Exclude...)
 	o.Config.Data, o.Config.Deployment = relative(root, m.dataFolders()), relative(root, m.deployment())

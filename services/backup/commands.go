@@ -17,6 +17,12 @@ const (
 	VerbCancel = "cancel"
 )
 
+// Queues of requested backups.
+const (
+	QueueBackups = "backup" // shared by all projects of a pool, in turn
+	QueueSafety  = "safety" // of what a restore is about to replace: beside the others, each under the slot of its restore
+)
+
 // Types of backups. A type other than Full names the one part that is backed up.
 const (
 	Full      = "full"

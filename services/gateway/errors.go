@@ -66,7 +66,11 @@ type problem struct {
 	RequestID string     `json:"requestId"`
 }
 
-const retryAfter = "5" // seconds
+// Seconds after which a client may try again.
+const (
+	retryAfter      = "5"
+	retryAfterQueue = "60" // a job takes its time
+)
 
 // describeError returns what clients are told of an error.
 func describeError(err error) (status int, code fault.Code, message string) {
@@ -92,6 +96,9 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	}
 	if code == fault.Unavailable || code == fault.RateLimited {
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
+	}
+	if code == fault.RateLimited {
+		c.Set(fiber.HeaderRetryAfter, retryAfterQueue)
 	}
 	if code == fault.Unauthenticated {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")

@@ -32,6 +32,9 @@ type Config struct {
 	Listen  string        // host:port; port 0 chooses one
 	TLS     *tls.Config   // nil: plain HTTP
 	MaxWait time.Duration // how long a request waits for a backup at most
+
+	MaxQueued int // jobs of a project that wait or run, beyond which requests are refused; 0: no limit
+
 	Keys    []Key
 	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
 	Metrics bool             // serve /metrics; false: another port of this process does
@@ -54,6 +57,11 @@ type Backend struct {
 	Health   func() error                                         // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 
+	// DeadLetters returns how many commands were set aside, and when the last one was; may
+	// be nil.
+	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)
+	// Backlog returns how many jobs of a project wait or run in a pool; may be nil.
+	Backlog func(ctx context.Context, pool, project string) (uint64, error)
 	// Waiting decodes the command of a verb about a job into cmd, if nobody has dealt with
 	// it, and returns when it was sent; the zero time means that there is none.
 	Waiting func(ctx context.Context, service, verb, id string, cmd any) (sent time.Time, err error)
@@ -91,7 +99,7 @@ const (
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, b: b, waiting: places{all: maxWaiting}, downloads: places{all: maxDownloads},
-		pools: pools{without: map[string]time.Time{}},
+		pools: pools{without: map[string]time.Time{}, noRestorer: map[string]time.Time{}},
 	}
 	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {
@@ -105,7 +113,7 @@ func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
 		RequestMethods: methods(), DisablePreParseMultipartForm: true, CaseSensitive: true,
 	})
-	g.metrics = newMetrics(g.b.Catalog, g.pools.workers, g.b.Queued)
+	g.metrics = newMetrics(g.b, g.pools.workers)
 	g.routes()
 	g.guard()
 	return g, nil

@@ -43,16 +43,17 @@ const (
 // server is a gateway before a log in memory, a real catalog, and a worker of
 // few lines.
 type server struct {
-	t       *testing.T
-	log     *eventstest.Log
-	faulty  *eventstest.Faulty // by which the gateway reads the log
-	base    string
-	archive []byte
-	catalog catalog.Reader
-	reads   atomic.Int64 // queries for ranges
-	// commands to restore
-	restores atomic.Int64
+	t        *testing.T
+	log      *eventstest.Log
+	faulty   *eventstest.Faulty // by which the gateway reads the log
+	base     string
+	archive  []byte
+	catalog  catalog.Reader
+	reads    atomic.Int64          // queries for ranges
+	restores atomic.Int64          // commands to restore
 	dead     sync.Map              // pools without a worker
+	waiting  atomic.Uint64         // jobs of the project p
+	letters  atomic.Uint64         // commands that were set aside
 	unread   atomic.Pointer[error] // why archives cannot be read
 	undo     events.Event          // what becomes of an undo
 	queue    sync.Map              // commands that nobody has taken, by the id of their job
@@ -93,7 +94,7 @@ func startWith(t *testing.T, l limits) *server {
 	watched.Check(monitor.Check{Name: "catalog", Do: p.Ready})
 	watched.Started()
 	g, err := gateway.New(t.Context(), gateway.Config{
-		Listen: "127.0.0.1:0", MaxWait: l.maxWait, Conns: l.conns, TLS: l.tls, Stall: time.Second, Logger: zap.NewNop(),
+		Listen: "127.0.0.1:0", MaxWait: l.maxWait, MaxQueued: 3, Conns: l.conns, TLS: l.tls, Stall: time.Second, Logger: zap.NewNop(),
 		Monitor: watched, Metrics: true,
 		Keys: []gateway.Key{
 			{Name: "w", Hash: gateway.HashKey(writer), Permissions: map[string]gateway.Level{"backups": gateway.Write}, Projects: []string{"*"}},
@@ -104,7 +105,12 @@ func startWith(t *testing.T, l limits) *server {
 		},
 	}, gateway.Backend{Send: s.send, Log: s.faulty, Catalog: p, Watch: awake, Progress: func(context.Context, events.Aggregate) (events.Progress, bool) {
 		return events.Progress{Phase: "database", Bytes: 7}, true
-	}, Archive: s.read, Waiting: s.waiting, Find: s.find, Alive: func(_ context.Context, _, pool string) bool {
+	}, Archive: s.read, Waiting: s.command, Find: s.find, DeadLetters: func(context.Context) (uint64, time.Time, error) { return s.letters.Load(), time.Now(), nil }, Backlog: func(_ context.Context, _, project string) (uint64, error) {
+		if project != "p" {
+			return 0, nil
+		}
+		return s.waiting.Load(), nil
+	}, Alive: func(_ context.Context, _, pool string) bool {
 		_, dead := s.dead.Load(pool)
 		return !dead
 	}})
@@ -185,7 +191,7 @@ func (s *server) send(_ context.Context, c events.Command, _ events.Cause) error
 }
 
 // waiting answers as the queue does.
-func (s *server) waiting(_ context.Context, _, _, id string, cmd any) (time.Time, error) {
+func (s *server) command(_ context.Context, _, _, id string, cmd any) (time.Time, error) {
 	c, ok := s.queue.Load(id)
 	if !ok {
 		return time.Time{}, nil

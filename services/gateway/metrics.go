@@ -12,9 +12,8 @@ import (
 
 // metrics are what the catalog knows, and what the gateway does.
 type metrics struct {
-	catalog  catalog.Reader
+	b        Backend
 	workers  func() map[string]bool // whether a pool has a worker
-	queued   func(context.Context) (int64, error)
 	requests *prometheus.CounterVec
 }
 
@@ -27,25 +26,39 @@ var (
 	descDamaged  = prometheus.NewDesc("holdfast_verification_failed", "Backups whose last verification failed.", []string{"project"}, nil)
 	descRestores = prometheus.NewDesc("holdfast_restores", "Restores into a project, without dry runs.", []string{"project", "status"}, nil)
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
-	descBroken   = prometheus.NewDesc("holdfast_log_broken_events", "Events of the log that cannot be decoded.", nil, nil)
+	descBroken   = prometheus.NewDesc("holdfast_undecodable_events", "Events of the log that cannot be decoded.", nil, nil)
+	descLetters  = prometheus.NewDesc("holdfast_dead_letters", "Commands of the last 90 days that were set aside, because they could not be decoded or failed each time.", nil, nil)
+	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
 	descWorkers  = prometheus.NewDesc("holdfast_pool_has_worker", "Whether a pool that has projects or backups to make has a worker.", []string{"pool"}, nil)
 )
 
-func newMetrics(r catalog.Reader, workers func() map[string]bool, queued func(context.Context) (int64, error)) *metrics {
-	return &metrics{catalog: r, workers: workers, queued: queued, requests: prometheus.NewCounterVec(
+func newMetrics(b Backend, workers func() map[string]bool) *metrics {
+	return &metrics{b: b, workers: workers, requests: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "holdfast_http_requests_total", Help: "Answered requests."}, []string{"method", "route", "status"})}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	monitor.Catalog(m.catalog).Describe(out)
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descSuccess, descDamaged, descRestores, descRestored, descBroken, descWorkers} {
+	monitor.Catalog(m.b.Catalog).Describe(out)
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLetters, descLost, descWorkers} {
 		out <- d
 	}
 }
 
-// collectPools tells which pools have a worker.
-func (m *metrics) collectPools(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
+// collectLog tells of the log and of the workers.
+func (m *metrics) collectLog(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) {
+	if m.b.DeadLetters != nil {
+		if n, _, err := m.b.DeadLetters(ctx); err == nil {
+			gauge(descLetters, float64(n))
+		}
+	}
+	if m.b.Damage != nil {
+		lost := 0.0
+		if m.b.Damage() != nil {
+			lost = 1
+		}
+		gauge(descLost, lost)
+	}
 	for pool, has := range m.workers() {
 		n := 0.0
 		if has {
@@ -62,8 +75,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	m.collectPools(gauge)
-	f, err := m.catalog.Figures(ctx, catalog.Figures{})
+	m.collectLog(ctx, gauge)
+	f, err := m.b.Catalog.Figures(ctx, catalog.Figures{})
 	if monitor.Progress(out, f, err); err != nil {
 		return
 	}
@@ -76,8 +89,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			queued += b.Count
 		}
 	}
-	if m.queued != nil {
-		if n, err := m.queued(ctx); err == nil {
+	if m.b.Queued != nil {
+		if n, err := m.b.Queued(ctx); err == nil {
 			queued += n
 		}
 	}

@@ -22,6 +22,8 @@ type pools struct {
 	without map[string]time.Time // pools without a worker, since when
 	work    map[string]catalog.PoolWork
 	all     []string // that were looked at
+
+	noRestorer map[string]time.Time // pools without a worker for restores, since when
 }
 
 const (
@@ -58,7 +60,8 @@ func (g *Gateway) lookAtPools(ctx context.Context) {
 		work[w.Pool] = w
 	}
 	for pool, w := range work {
-		if g.pools.note(pool, g.b.Alive(ctx, backup.Service, pool)) {
+		g.pools.note(g.pools.noRestorer, pool, g.b.Alive(ctx, restore.Service, pool))
+		if g.pools.note(g.pools.without, pool, g.b.Alive(ctx, backup.Service, pool)) {
 			g.cfg.Logger.Warn(poolSentence(w), zap.String("pool", pool))
 		}
 	}
@@ -69,15 +72,15 @@ func (g *Gateway) lookAtPools(ctx context.Context) {
 
 // note takes note of whether a pool has a worker, and reports whether it has none since
 // now.
-func (p *pools) note(pool string, alive bool) (lost bool) {
+func (p *pools) note(without map[string]time.Time, pool string, alive bool) (lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, was := p.without[pool]
+	_, was := without[pool]
 	switch {
 	case alive:
-		delete(p.without, pool)
+		delete(without, pool)
 	case !was:
-		p.without[pool] = time.Now()
+		without[pool] = time.Now()
 	}
 	return !alive && !was
 }
@@ -100,13 +103,16 @@ func (p *pools) warnings() []string {
 	return all
 }
 
-// states returns for each pool whether it has a worker, and since when it has none.
+// states returns for each pool whether it has workers, and since when it lacks one.
 func (p *pools) states() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := map[string]string{}
 	for _, pool := range p.all {
 		all[pool] = monitor.OK
+		if since, ok := p.noRestorer[pool]; ok {
+			all[pool] = "No worker for restores since " + since.UTC().Format(time.RFC3339)
+		}
 		if since, ok := p.without[pool]; ok {
 			all[pool] = "No worker since " + since.UTC().Format(time.RFC3339)
 		}

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -77,5 +79,22 @@ func (g *Gateway) warnings(ctx context.Context) []string {
 			out = append(out, "project "+p.ID+": "+p.Problem)
 		}
 	}
-	return append(out, g.pools.warnings()...)
+	return append(append(out, g.pools.warnings()...), g.setAside(ctx)...)
+}
+
+// setAsideTime is how long a command that was set aside is a warning.
+const setAsideTime = 24 * time.Hour
+
+// setAside says what could not be decoded or done, and was passed over.
+func (g *Gateway) setAside(ctx context.Context) (out []string) {
+	if f, err := g.b.Catalog.Figures(ctx, catalog.Figures{}); err == nil && f.Broken > 0 {
+		out = append(out, fmt.Sprintf("%d events of the log cannot be decoded and are passed over; backups and restores that they belong to say `damaged`", f.Broken))
+	}
+	if g.b.DeadLetters == nil {
+		return out
+	}
+	if n, last, err := g.b.DeadLetters(ctx); err == nil && n > 0 && time.Since(last) < setAsideTime {
+		out = append(out, fmt.Sprintf("%d commands were set aside, the last at %s; the log of holdfastd says why", n, last.UTC().Format(time.RFC3339)))
+	}
+	return out
 }

@@ -112,8 +112,8 @@ func TestUndoRefused(t *testing.T) {
 	kept := keptUntil()
 	s.append(about, events.RestoreRequested{Pool: cmd.Pool, Backup: cmd.Backup, BackupProject: "p", Parts: cmd.Parts, BodyHash: cmd.BodyHash})
 	s.append(about, events.RestoreCompleted{Attempt: 1, KeptUntil: &kept})
-	for reason, status := range map[events.Reason]int{events.ReasonRefused: 409, events.ReasonSource: 500} {
-		s.undo = events.RestoreUndoFailed{Reason: reason, Message: "Prepared transactions keep the database"}
-		s.want(s.call("POST", path+"/undo", ""), status, "Prepared transactions keep the database")
-	}
+	s.undo = events.RestoreUndoFailed{Reason: events.ReasonRefused, Message: "Prepared transactions keep the database"}
+	s.want(s.call("POST", path+"/undo", ""), 409, "Prepared transactions keep the database")
+	s.undo = events.RestoreUndoFailed{Reason: events.ReasonSource, Message: "The disk is broken"}
+	s.want(s.call("POST", path+"/undo", ""), 500, "The disk is broken")
 }

@@ -140,7 +140,7 @@ func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, limit time.Du
 		if err := restore.Repeat(state, cmd.BodyHash); !errors.Is(err, events.ErrNoChange) {
 			return state, err
 		}
-	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
 	before, enough := state.Revision, restore.State.Terminal

@@ -144,7 +144,7 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, limit time.Duration, 
 		if state.Deleted {
 			return state, fault.Errorf(fault.Conflict, "The backup that this Idempotency-Key made was deleted; use another key")
 		}
-	} else if err := g.b.Send(ctx, cmd, cause(c)); err != nil {
+	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
 	before, enough := state.Revision, backup.State.Terminal
@@ -159,9 +159,25 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, limit time.Duration, 
 	})
 }
 
+// send sends the command of a request, unless too many jobs of its project wait
+// already. What ends a job is always sent.
+func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
+	to := cmd.CommandRoute()
+	if g.b.Backlog != nil && g.cfg.MaxQueued > 0 && to.Verb != backup.VerbCancel {
+		n, err := g.b.Backlog(c.UserContext(), to.Pool, to.About.Project)
+		if err != nil {
+			return err
+		}
+		if n >= uint64(g.cfg.MaxQueued) {
+			return fault.Errorf(fault.RateLimited, "The project %s has %d jobs that wait or run, and no more are taken; try again when some have ended", to.About.Project, n)
+		}
+	}
+	return g.b.Send(c.UserContext(), cmd, cause(c))
+}
+
 // A request that waits bears it for a moment that the log cannot be used.
 const (
-	sickLimit = 3 * time.Second
+	sickLimit = 2 * time.Second
 	sickLook  = 500 * time.Millisecond
 )
 
@@ -252,7 +268,7 @@ func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, kn
 		err = may(before)
 	}
 	if err == nil {
-		err = g.b.Send(ctx, cmd, cause(c))
+		err = g.send(c, cmd)
 	}
 	if err != nil {
 		return before, err

@@ -12,6 +12,9 @@ const (
 	VerbCancel = "cancel"
 )
 
+// Queue is the queue of requested restores and dry runs.
+const Queue = "restore"
+
 // Stages of a restore, in their order.
 const (
 	Built = "built" // everything lies beside what it will replace, and is proved
@@ -25,6 +28,10 @@ const (
 	Unchanged = "unchanged"
 	Partly    = "partly restored"
 )
+
+// AliveSubject returns the subject of queries whether a pool has a worker for restores;
+// there is an answer if it has.
+func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
 
 // NewID returns a random id: "restore-" and 26 characters of base32.
 func NewID() string { return events.NewID(events.KindRestore) }
@@ -75,12 +82,6 @@ type Cancel struct {
 func (c Cancel) CommandRoute() events.Route {
 	return events.Route{Service: Service, Pool: c.Pool, Verb: VerbCancel, About: events.RestoreAggregate(c.Project, c.ID)}
 }
-
-// Alive asks whether a pool has a worker that restores; there is an answer if it has.
-type Alive struct{}
-
-// AliveSubject returns the subject of Alive queries to a pool.
-func AliveSubject(pool string) string { return "pool." + pool + ".restores" }
 
 // Undo asks for what a restore has replaced.
 type Undo struct {

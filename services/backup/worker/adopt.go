@@ -141,8 +141,12 @@ func (a *adopter) adopt(ctx context.Context, o backup.Object) (Adoption, error) 
 	_, err = events.Update(ctx, a.w.log, events.BackupAggregate(side.Project, side.ID), events.Cause{Actor: "system"}, func(s backup.State) (events.Event, error) {
 		return backup.Adopt(s, a.event(side, info))
 	})
-	if errors.Is(err, events.ErrNoChange) {
+	switch {
+	case errors.Is(err, events.ErrNoChange):
 		out.Known = true
+		return out, nil
+	case errors.Is(err, events.ErrBroken):
+		out.Why = unreadable
 		return out, nil
 	}
 	out.Adopted = err == nil

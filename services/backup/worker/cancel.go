@@ -71,36 +71,3 @@ func (at *attempt) stop(ctx context.Context) error {
 	}
 	return err
 }
-
-// evict takes holders out of the slot that have ended without giving it back.
-func (w *Worker) evict(ctx context.Context, project string, cause events.Cause) error {
-	env, err := w.log.Last(ctx, events.SlotAggregate(project))
-	if err != nil {
-		return err
-	}
-	for _, h := range (backup.Slot{}).Apply(env).Holders {
-		holding, err := w.holding(ctx, events.Aggregate{Project: project, Kind: h.Kind, ID: h.ID})
-		if err != nil {
-			return err
-		}
-		if !holding.Ended || holding.Undoing {
-			continue
-		}
-		_, err = events.UpdateLast(ctx, w.log, events.SlotAggregate(project), cause, func(s backup.Slot) (events.Event, error) { return backup.Release(s, h) })
-		if err != nil && !errors.Is(err, events.ErrNoChange) {
-			return err
-		}
-	}
-	return nil
-}
-
-// holding returns whether what may hold a slot still works.
-func (w *Worker) holding(ctx context.Context, a events.Aggregate) (h backup.Holding, err error) {
-	for env, err := range w.log.Read(ctx, a, 0) {
-		if err != nil {
-			return h, err
-		}
-		h = h.Apply(env)
-	}
-	return h, nil
-}

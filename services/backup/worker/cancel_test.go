@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/holdfast-dev/holdfast/archive"
+	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/backup/worker"
@@ -205,5 +208,40 @@ func TestSafetyBackupOfWhatHasEnded(t *testing.T) {
 	}
 	if s := b.state(); s.Exists() || s.Rejected == nil || s.Rejected.Message != "The restore that wanted this safety backup has ended" {
 		t.Errorf("state %+v", s)
+	}
+}
+
+// watched is a log that calls f before each event of a backup is appended.
+type watched struct {
+	events.Log
+	f func(events.Event)
+}
+
+func (l watched) Append(ctx context.Context, a events.Aggregate, expected events.Revision, e events.Event, c events.Cause) (events.Envelope, error) {
+	l.f(e)
+	return l.Log.Append(ctx, a, expected, e, c)
+}
+
+// TestCancelledMeansGone has a worker that died: what it has stored is removed before the
+// backup ends, since the client is answered then.
+func TestCancelledMeansGone(t *testing.T) {
+	var b *bench
+	b = newBench(t, fine)
+	env := b.request()
+	b.append(events.BackupStarted{Attempt: 1, Worker: "dead", Token: "one"})
+	b.put(1, backup.Mark("", "one"))
+	b.append(events.BackupCancelRequested{})
+	cfg := worker.Config{Pool: "default", Name: "w", Destinations: map[string]destination.Store{"local": b.store}, Logger: zap.NewNop()}
+	ended := false
+	b.w = worker.New(cfg, watched{b.log, func(e events.Event) {
+		if _, ok := e.(events.BackupCancelled); ok {
+			ended = true
+			if left := b.objects(); len(left) > 0 {
+				t.Errorf("%v is there at the end", left)
+			}
+		}
+	}})
+	if err := b.w.Handle(t.Context(), env); err != nil || !ended {
+		t.Errorf("ended %v, %v", ended, err)
 	}
 }

@@ -62,7 +62,7 @@ func (w *Worker) fits(ctx context.Context, c *backup.Create) error {
 		return fault.Errorf(fault.Invalid, "The destination %s is not configured; there is %s", c.Destination, strings.Join(w.destinations(), ", "))
 	}
 	if c.Under != "" {
-		h, err := w.holding(ctx, events.Aggregate{Project: c.Project, Kind: events.KindRestore, ID: c.Under})
+		h, err := backup.HoldingOf(ctx, w.log, events.Aggregate{Project: c.Project, Kind: events.KindRestore, ID: c.Under})
 		if err != nil {
 			return err
 		}

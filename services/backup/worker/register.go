@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -55,18 +56,35 @@ func (w *Worker) hasProblem(id string) bool {
 // Register records what the worker can back up, where that has changed. A project
 // that cannot be backed up is registered with its problem.
 func (w *Worker) Register(ctx context.Context) error {
+	found := make(map[string]project.Project, len(w.cfg.Projects))
 	for _, p := range w.cfg.Projects {
-		if err := w.register(ctx, p, p.Resolve(ctx)); err != nil {
-			return err
+		found[p.ID] = p.Resolve(ctx)
+	}
+	shared := project.Shared(found)
+	w.shared.Store(&shared)
+	var errs []error // of one project, which must not keep the others from being known
+	for _, p := range w.cfg.Projects {
+		if err := w.register(ctx, p, found[p.ID]); err != nil {
+			errs = append(errs, fmt.Errorf("project %s: %w", p.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// problemsOf returns what is wrong with a project. What it shares with others was found
+// when all were looked at.
+func (w *Worker) problemsOf(id string, found project.Project) []string {
+	out := found.Problems()
+	if shared := w.shared.Load(); shared != nil {
+		out = append(out, (*shared)[id]...)
+	}
+	return out
 }
 
 func (w *Worker) register(ctx context.Context, p Project, found project.Project) error {
 	e := events.ProjectRegistered{
 		Name: p.Name, Pool: w.cfg.Pool, Parts: partNames(found), Destinations: w.destinations(), DefaultDestination: w.cfg.DefaultDestination,
-		CanEncrypt: len(w.cfg.Recipients) > 0, EncryptDefault: w.cfg.EncryptDefault, Problem: strings.Join(found.Problems(), " "),
+		CanEncrypt: len(w.cfg.Recipients) > 0, EncryptDefault: w.cfg.EncryptDefault, Problem: strings.Join(w.problemsOf(p.ID, found), " "),
 	}
 	w.problems.Store(p.ID, nil) // until the log says that there is none
 	_, err := events.UpdateLast(ctx, w.log, events.ProjectAggregate(p.ID), events.Cause{Actor: "worker:" + w.cfg.Name}, func(s backup.Registration) (events.Event, error) {
@@ -79,7 +97,7 @@ func (w *Worker) register(ctx context.Context, p Project, found project.Project)
 		return nil
 	}
 	if err == nil && e.Problem != "" {
-		w.cfg.Logger.Error("a project cannot be backed up whole", logging.Project(p.ID), zap.String("problem", e.Problem))
+		w.cfg.Logger.Error("a project cannot be backed up or restored whole", logging.Project(p.ID), zap.String("problem", e.Problem))
 	}
 	return err
 }

@@ -111,6 +111,9 @@ func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err 
 	}
 	for _, info := range s.objects {
 		o, err := s.object(ctx, info)
+		if errors.Is(err, events.ErrBroken) {
+			o.Why, err = unreadable, nil
+		}
 		if err != nil {
 			return found, err
 		}
@@ -120,6 +123,9 @@ func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err 
 	}
 	for _, u := range s.uploads {
 		o, err := s.upload(ctx, u)
+		if errors.Is(err, events.ErrBroken) {
+			o.Why, err = unreadable, nil
+		}
 		if err != nil {
 			return found, err
 		}
@@ -129,6 +135,9 @@ func (s *sweep) run(ctx context.Context, feed events.Feed) (found []Orphan, err 
 	}
 	return found, nil
 }
+
+// unreadable is why an object stays of whose backup nothing can be said.
+const unreadable = "the log has an event about its backup that cannot be read, so it stays"
 
 // list notes what has a key that Holdfast makes. What is younger than age is none to
 // decide on.

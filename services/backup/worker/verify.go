@@ -17,18 +17,13 @@ import (
 	"github.com/holdfast-dev/holdfast/destination"
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/internal/logging"
+	"github.com/holdfast-dev/holdfast/project"
 	"github.com/holdfast-dev/holdfast/services/backup"
 )
 
 // Verify handles a [backup.Verify]: it reads the whole archive and records what it
 // finds, also that the archive cannot be read.
 func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Cause) error {
-	select {
-	case w.reading <- struct{}{}:
-		defer func() { <-w.reading }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	a := c.CommandRoute().About
 	log := events.AtLeast(w.log, a, c.Known)
 	state, err := read(ctx, log, a)
@@ -68,7 +63,7 @@ func (w *Worker) inspect(ctx context.Context, id string, s backup.State) events.
 	defer r.Close() //nolint:errcheck // a reader
 	in := &summed{r: r, h: sha256.New()}
 	note, err := w.readArchive(in, id, s)
-	if err == nil || errors.Is(err, errOther) || errors.Is(err, archive.ErrCorrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == nil || errors.Is(err, errOther) || errors.Is(err, archive.ErrCorrupt) || errors.Is(err, archive.ErrUnsafe) || errors.Is(err, io.ErrUnexpectedEOF) {
 		// The sum of the whole says more than where a reader has stumbled.
 		if _, derr := io.CopyBuffer(io.Discard, in, make([]byte, 256<<10)); derr != nil {
 			return events.BackupVerified{Message: unread(derr)}
@@ -86,8 +81,8 @@ func (w *Worker) inspect(ctx context.Context, id string, s backup.State) events.
 	return events.BackupVerified{OK: true, Message: note}
 }
 
-// readArchive reads an archive from front to back, which verifies every sum in it.
-// The note says what could not be looked at.
+// readArchive reads an archive from front to back as strictly as a restore does. The
+// note says what could not be looked at.
 func (w *Worker) readArchive(in io.Reader, id string, s backup.State) (note string, err error) {
 	if s.Completed.Encrypted {
 		if len(w.cfg.Identities) == 0 {
@@ -101,10 +96,10 @@ func (w *Worker) readArchive(in io.Reader, id string, s backup.State) (note stri
 		}
 	}
 	r, err := archive.NewReader(in)
-	for err == nil {
-		_, err = r.Next()
+	if err != nil {
+		return "", err
 	}
-	if !errors.Is(err, io.EOF) {
+	if err := project.Verify(r); err != nil {
 		return "", err
 	}
 	if m := r.Manifest(); m.ID != id || s.Completed.ManifestSHA256 != "" && m.SHA256 != s.Completed.ManifestSHA256 || !slices.Equal(partsIn(m), s.Completed.Parts) {
@@ -135,7 +130,7 @@ func unread(err error) string {
 	case errors.Is(err, destination.ErrNotExist):
 		return "The archive is not at its destination any more"
 	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe):
-		return "The archive is damaged: a sum in it is wrong"
+		return "The archive is damaged: " + project.Damage(err)
 	case errors.Is(err, errOther):
 		return "The archive is whole, but it is not the one that the event log describes: another backup, or another content"
 	case errors.Is(err, archive.ErrVersion):

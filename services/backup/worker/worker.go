@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -61,13 +62,13 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
-	reading  chan struct{} // holds one place: archives are verified one after another
-	problems sync.Map      // ids of the projects that are looked at again soon
+	problems sync.Map                            // ids of the projects that are looked at again soon
+	shared   atomic.Pointer[map[string][]string] // what restores of each project would change of others
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, reading: make(chan struct{}, 1)}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}
@@ -80,6 +81,28 @@ const busyWait = 2 * time.Second
 
 // retryWaits are the pauses before the second and the third attempt.
 var retryWaits = []time.Duration{2 * time.Second, 10 * time.Second}
+
+// Queue returns the queue in which a requested backup waits for a worker of this pool,
+// or "" if it does not. A safety backup waits behind no other: its restore has a
+// worker's slot, and the safety backup takes the restore's place in it.
+func (w *Worker) Queue(ctx context.Context, env events.Envelope) (string, error) {
+	req, ok := env.Event.(events.BackupRequested)
+	if !ok || req.Pool != w.cfg.Pool {
+		return "", nil // another pool's
+	}
+	state, err := read(ctx, events.AtLeast(w.log, env.Aggregate, env.Revision), env.Aggregate)
+	switch {
+	case errors.Is(err, events.ErrBroken): // who takes it from the queue says so
+	case err != nil:
+		return "", err
+	case state.Terminal():
+		return "", nil
+	}
+	if req.Under != "" {
+		return backup.QueueSafety, nil
+	}
+	return backup.QueueBackups, nil
+}
 
 // Handle implements [events.Handler] for requested backups: it does the next
 // attempt.
@@ -94,12 +117,17 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	if err := w.cancelFirst(ctx, a.ID, cause); err != nil {
 		return err
 	}
-	if req.Under != "" { // the slot is its restore's
-		return w.next(ctx, log, a, cause, l)
-	}
 	state, err := read(ctx, log, a)
 	if err != nil {
 		return err
+	}
+	if state.Cancel && !state.Terminal() { // what a worker that has died has left is gone before the backup ends
+		if err := w.removeAttempts(ctx, a, state, state.Attempt); err != nil {
+			l.Warn("left behind at the destination", zap.Error(err))
+		}
+	}
+	if req.Under != "" { // the slot is its restore's
+		return w.next(ctx, log, a, cause, l)
 	}
 	if state.Terminal() { // an old request, or the worker died before all was done
 		if err := w.release(ctx, a, cause, 0); err != nil {
@@ -110,7 +138,7 @@ func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
 	held, err := w.acquire(ctx, a, cause)
 	if err != nil {
 		if fault.CodeOf(err) == fault.Conflict {
-			return events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
+			return events.RetryAfter(errors.Join(err, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 		}
 		return err
 	}

@@ -72,6 +72,16 @@ func (at *attempt) stop(ctx context.Context) error {
 	return err
 }
 
+// stopDead is stop for a restore whose worker has died: what that one has left is gone
+// before the restore ends.
+func (w *Worker) stopDead(ctx context.Context, log events.Log, a events.Aggregate, cause events.Cause) error {
+	s, err := read(ctx, log, a)
+	if err != nil {
+		return err
+	}
+	return w.attempt(a, s, cause).stop(ctx)
+}
+
 // leave removes what a restore has built that has not changed the project, and lets the
 // services run again.
 func (at *attempt) leave(ctx context.Context) error {

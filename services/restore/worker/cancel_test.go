@@ -37,6 +37,17 @@ func (b *bench) cancelled() {
 	b.started()
 }
 
+// tidied checks that nothing lies beside the project.
+func (b *bench) tidied() {
+	b.t.Helper()
+	for _, part := range []string{"functions", "config"} {
+		if left, _ := filepath.Glob(filepath.Join(b.root, part, ".holdfast-*")); len(left) > 0 {
+			b.t.Errorf("left behind: %v", left)
+		}
+	}
+	b.started()
+}
+
 // started checks that the services were not left stopped.
 func (b *bench) started() {
 	b.t.Helper()
@@ -143,7 +154,11 @@ func TestCancelWhatSwaps(t *testing.T) {
 func TestCancelWhatDied(t *testing.T) {
 	b := stopping(t, "")
 	env := b.died(restore.Safe)
-	b.seen = nil
+	b.seen = func(e events.Event) {
+		if _, ok := e.(events.RestoreCancelled); ok { // the client is answered now
+			b.tidied()
+		}
+	}
 	b.cancel()
 	if s := b.state(); s.Terminal() {
 		t.Error("the worker may still build")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +42,28 @@ func (at *attempt) checkServer(ctx context.Context) []events.RestoreCheck {
 	for id, other := range at.w.identities(ctx, at.project.ID) {
 		if other == own {
 			check.OK = false
-			check.Sentence = fmt.Sprintf("The project %s leads to the same database %s of the same server, so the restore would replace it there as well; mend the compose files or database.url of one of the two.", id, own.Database)
+			check.Sentence = fmt.Sprintf("The project %s leads to the same database %s of the same server, so a restore would replace it there as well; mend the compose files or database.url of one of the two.", id, own.Database)
+		}
+	}
+	return []events.RestoreCheck{check}
+}
+
+// checkFolders looks whether the restore would change files of another project of the
+// configuration.
+func (at *attempt) checkFolders(ctx context.Context) []events.RestoreCheck {
+	if len(at.w.projects) == 1 {
+		return nil
+	}
+	found := map[string]project.Project{}
+	for id, p := range at.w.projects {
+		if found[id] = at.found; id != at.project.ID {
+			found[id] = p.Resolve(ctx)
+		}
+	}
+	check := events.RestoreCheck{Name: "shared_folder", OK: true}
+	for _, o := range project.Overlaps(found) {
+		if o.Project == at.project.ID && slices.Contains(at.state.Request.Parts, o.Part) {
+			check.OK, check.Sentence = false, strings.TrimSpace(check.Sentence+" "+o.Sentence)
 		}
 	}
 	return []events.RestoreCheck{check}

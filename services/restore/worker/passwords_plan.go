@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,12 +80,7 @@ func (at *attempt) isFixed(ctx context.Context, c project.Credentials, roles []s
 	if !c.Fixed() {
 		return false
 	}
-	raw, err := at.found.Server.URL(ctx)
-	if err != nil {
-		return false
-	}
-	u, err := url.Parse(raw)
-	return err == nil && slices.Contains(roles, u.User.Username())
+	return slices.Contains(roles, at.found.Server.Role(ctx))
 }
 
 // keepPasswords lets the files of the backup come back with the password of the server.

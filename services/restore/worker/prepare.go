@@ -51,8 +51,8 @@ func (at *attempt) readDatabase() (err error) {
 	if err := os.RemoveAll(at.w.scratch(at.a.ID)); err != nil { // what an attempt that crashed has left takes room
 		return err
 	}
-	if problem := project.ShortOf(project.Database, at.w.cfg.Dir, p.Bytes, at.w.cfg.MinFree); problem != "" {
-		return &refusedError{problem}
+	if room := project.CheckRoom([]project.Need{project.SpoolNeed(p, at.w.cfg.Dir, at.w.cfg.MinFree)}); room[0].Problem != "" {
+		return &refusedError{room[0].Problem}
 	}
 	at.source.prints, err = project.Spool(archive.NewPartReader(at.source.plain, p), at.w.scratch(at.a.ID))
 	return at.source.explain(err)
@@ -81,6 +81,7 @@ func (at *attempt) target(name string, source archive.Part, prints []byte) proje
 // check looks at everything that could stand in the way, all of it, so that the
 // operator learns it at once.
 func (at *attempt) check(ctx context.Context) error {
+	var needs []project.Need
 	for _, name := range at.state.Request.Parts {
 		r, t, err := at.restoration(name)
 		if err != nil {
@@ -92,14 +93,19 @@ func (at *attempt) check(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		for _, c := range checks {
+			needs = append(needs, c.Needs...)
+		}
 		at.addChecks(name, checks)
 	}
+	at.addChecks("", project.CheckRoom(needs)) // several parts may need the same disk
 	checks, err := at.planPasswords(ctx)
 	if err != nil {
 		return err
 	}
 	at.addChecks(project.Config, checks)
 	at.plan.Checks = append(at.plan.Checks, at.checkServer(ctx)...)
+	at.plan.Checks = append(at.plan.Checks, at.checkFolders(ctx)...)
 	at.plan.Seconds = 2 + at.plan.Bytes/bytesPerSecond
 	if !at.state.Request.DryRun {
 		return nil // Build reads everything
@@ -125,6 +131,9 @@ func (at *attempt) check(ctx context.Context) error {
 // addChecks adds what was looked at of a part to the plan.
 func (at *attempt) addChecks(part string, checks []project.Check) {
 	for _, c := range checks {
+		if c.Name == "" {
+			continue // it has only needs
+		}
 		x := events.RestoreCheck{Name: c.Name, OK: c.Problem == "", Sentence: c.Problem, Forced: c.Problem != "" && c.Judgment && at.state.Request.Force}
 		if x.Forced {
 			at.warned.add(archive.Warning{Part: part, Code: c.Name, Sentence: c.Problem})
@@ -255,7 +264,7 @@ func diagnose(err error) events.RestoreFailed {
 		}
 		return events.RestoreFailed{Reason: reason, Message: strings.TrimSuffix(source.Sentence, "."), Retryable: source.Retry}
 	case errors.Is(err, archive.ErrCorrupt), errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrVersion), errors.Is(err, archive.ErrLimit):
-		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + plainly(err)}
+		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + project.Damage(err)}
 	case noSpace(err):
 		return events.RestoreFailed{Reason: events.ReasonNoSpace, Message: "A disk that the restore needs is full; make room and try again"}
 	case fault.CodeOf(err) == fault.Conflict, fault.CodeOf(err) == fault.BackupNotFound:
@@ -264,18 +273,4 @@ func diagnose(err error) events.RestoreFailed {
 		return events.RestoreFailed{Reason: events.ReasonDestination, Message: fault.MessageOf(err), Retryable: true}
 	}
 	return events.RestoreFailed{Reason: events.ReasonInternal, Message: "An internal error; the log of the worker says more", Retryable: true}
-}
-
-// plainly shortens an error of the archive to what helps, without names of storage
-// objects.
-func plainly(err error) string {
-	for _, known := range []struct {
-		err  error
-		text string
-	}{{archive.ErrVersion, "a later version of Holdfast made it"}, {archive.ErrTwice, "it holds the same name twice"}, {archive.ErrUnsafe, "it holds something unsafe"}, {archive.ErrLimit, "it holds more than its manifest says"}} {
-		if errors.Is(err, known.err) {
-			return known.text
-		}
-	}
-	return "what was read does not match its sums"
 }

@@ -86,6 +86,15 @@ func New(cfg Config, log events.Log) *Worker {
 // of the project have ended.
 const busyWait = time.Second
 
+// Queue returns the queue in which a requested restore waits for a worker of this pool,
+// or "" if it does not.
+func (w *Worker) Queue(_ context.Context, env events.Envelope) (string, error) {
+	if req, ok := env.Event.(events.RestoreRequested); !ok || req.Pool != w.cfg.Pool {
+		return "", nil // another pool's
+	}
+	return restore.Queue, nil // also one that has ended: something may be left of it
+}
+
 // Handle implements [events.Handler] for requested restores: it does the next
 // attempt.
 func (w *Worker) Handle(ctx context.Context, env events.Envelope) error {
@@ -120,7 +129,11 @@ func (w *Worker) work(ctx context.Context, log events.Log, a events.Aggregate, c
 			return err
 		}
 	}
-	if err := w.next(ctx, log, a, cause); err != nil {
+	end := w.next
+	if state.Cancel && restore.Cancellable(state) == nil {
+		end = w.stopDead
+	}
+	if err := end(ctx, log, a, cause); err != nil {
 		return err // the slot belongs to whoever goes on
 	}
 	return w.release(ctx, a, cause, held)
@@ -180,7 +193,7 @@ func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cau
 	held, err := w.slot(ctx, w.log, a, cause, backup.Acquire)
 	if fault.CodeOf(err) == fault.Conflict {
 		busy := errors.New(fault.MessageOf(err)) // no conflict of a request: it waits for its turn
-		return 0, events.RetryAfter(errors.Join(busy, w.evict(ctx, a.Project, cause)), busyWait)
+		return 0, events.RetryAfter(errors.Join(busy, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 	}
 	if err != nil {
 		return 0, err
@@ -188,7 +201,7 @@ func (w *Worker) alone(ctx context.Context, a events.Aggregate, cause events.Cau
 	s, err := holders(ctx, events.AtLeast(w.log, events.SlotAggregate(a.Project), held), a.Project)
 	if err == nil && !s.Alone(holder(a)) {
 		err := errors.New("backups of the project are running")
-		return 0, events.RetryAfter(errors.Join(err, w.evict(ctx, a.Project, cause)), busyWait)
+		return 0, events.RetryAfter(errors.Join(err, backup.Evict(ctx, w.log, a.Project, cause)), busyWait)
 	}
 	return held, err
 }
@@ -199,31 +212,6 @@ func holders(ctx context.Context, log events.Log, id string) (backup.Slot, error
 		return backup.Slot{}, nil
 	}
 	return backup.Slot{}.Apply(env), err
-}
-
-// evict takes holders out of the slot that have ended without giving it back.
-func (w *Worker) evict(ctx context.Context, project string, cause events.Cause) error {
-	s, err := holders(ctx, w.log, project)
-	if err != nil {
-		return err
-	}
-	for _, h := range s.Holders {
-		var holding backup.Holding
-		for env, err := range w.log.Read(ctx, events.Aggregate{Project: project, Kind: h.Kind, ID: h.ID}, 0) {
-			if err != nil {
-				return err
-			}
-			holding = holding.Apply(env)
-		}
-		if !holding.Ended || holding.Undoing {
-			continue
-		}
-		_, err := events.UpdateLast(ctx, w.log, events.SlotAggregate(project), cause, func(s backup.Slot) (events.Event, error) { return backup.Release(s, h) })
-		if err != nil && !errors.Is(err, events.ErrNoChange) {
-			return err
-		}
-	}
-	return nil
 }
 
 // release gives back the slot that the restore held at a revision.
