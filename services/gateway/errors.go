@@ -94,13 +94,13 @@ func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
 	if code == fault.Internal {
 		message = "Internal error; the log of holdfastd says more under the request id " + requestIDOf(c)
 	}
-	if code == fault.Unavailable || code == fault.RateLimited {
+	//nolint:exhaustive // the codes that have a header of their own
+	switch code {
+	case fault.Unavailable:
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
-	}
-	if code == fault.RateLimited {
+	case fault.RateLimited:
 		c.Set(fiber.HeaderRetryAfter, retryAfterQueue)
-	}
-	if code == fault.Unauthenticated {
+	case fault.Unauthenticated:
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 	}
 	if code == fault.Internal || errors.Unwrap(err) != nil {
