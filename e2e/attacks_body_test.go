@@ -122,7 +122,7 @@ func queryAttacks() []attack {
 		list("SQL in the status", "the catalog was read or dropped", "status=failed'--", 400, "status must be one of"),
 		list("SQL in the type", "the catalog was read or dropped", "type=full%3BDROP%20TABLE%20backups", 400, "type must be one of"),
 		list("zero in the project", "a name ended early in a C library", "projectId=p%00", 200, `"total":0`),
-		list("forged cursor", "a cursor led into the database", "cursor=eyJpZCI6IicgT1IgMT0xIC0tIn0", 200),
+		list("forged cursor", "a cursor led into the database", "cursor=eyJpZCI6IicgT1IgMT0xIC0tIn0", 400, "nextCursor"),
 		list("cursor of nonsense", "a cursor led into the database", "cursor=%2e%2e", 400, "nextCursor"),
 		list("time in the year 99999", "a time overflowed", "createdAfter=99999-01-01T00:00:00Z", 400, "createdAfter"),
 		list("time of the year 9999", "a time overflowed", "createdBefore=9999-12-31T23:59:59Z", 200),

@@ -157,6 +157,7 @@ func lateAttacks() []attack {
 			v.suffer(t, a)
 		}},
 		{name: "request that never ends", means: "strangers kept connections for ever", do: func(t *testing.T, v *victim) {
+			_ = v.slow.SetDeadline(time.Now().Add(time.Minute))
 			res, err := http.ReadResponse(bufio.NewReader(v.slow), nil)
 			if err != nil {
 				t.Fatal(err)

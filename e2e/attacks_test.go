@@ -92,7 +92,7 @@ func newVictim(t *testing.T) *victim {
 	dir := t.TempDir()
 	sh(t, dir, "mkdir -p p o && echo secret-of-p > p/a.env && echo secret-of-o > o/a.env")
 	two := fmt.Sprintf("{id: p, config: {root: %[1]s/p, include: ['**']}}\n  - {id: o, config: {root: %[1]s/o, include: ['**']}}", dir)
-	v := &victim{dir: dir, expires: time.Now().Add(20 * time.Second).UTC().Truncate(time.Second)}
+	v := &victim{dir: dir, expires: time.Now().Add(30 * time.Second).UTC().Truncate(time.Second)}
 	more := ""
 	for _, k := range []struct{ name, may string }{
 		{"reader", "permissions: {backups: read}"},

@@ -75,7 +75,7 @@ func TestFullDisk(t *testing.T) {
 func TestFullDiskOfAnExternalServer(t *testing.T) {
 	store, dir := smallDisk(t, "32m"), t.TempDir()
 	sh(t, dir, "mkdir src && echo 1 > src/file")
-	n := testenv.NATSAlone(t, store)
+	n := testenv.NATSAlone(t, testenv.NATSBinary(t), store)
 	d := start(t, config(dir+"/data", dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", dir), fmt.Sprintf("nats: {url: %q}\n", n.URL)))
 	d.ready()
 	d.want(d.call("POST", "/backups", full), 201)

@@ -1,41 +1,23 @@
 package testenv
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
-// NATSAlone starts one NATS server with JetStream as a process, which keeps its streams
-// in store. It ends with the test.
-func NATSAlone(tb testing.TB, store string) *NATSProcess {
+var natsAlone atomic.Int64 // servers that NATSAlone has started
+
+// NATSAlone starts one NATS server with JetStream as a process, from the binary that
+// [NATSBinary] has built, which keeps its streams in store. It ends with the test. Its
+// address on the loopback is its own, so that nobody takes its port while it is killed.
+func NATSAlone(tb testing.TB, binary, store string) *NATSProcess {
 	tb.Helper()
-	dir := tb.TempDir()
-	binary, config := filepath.Join(dir, "nats-server"), filepath.Join(dir, "alone.conf")
-	if out, err := exec.Command("go", "build", "-o", binary, natsServer).CombinedOutput(); err != nil {
-		tb.Fatalf("build %s: %v: %s", natsServer, err, out)
-	}
-	addr := fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
-	text := fmt.Sprintf("server_name: alone\nlisten: %q\njetstream {store_dir: %q, sync_interval: always, max_file: 1G}\n", addr, store)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	n := &NATSProcess{Name: "alone", URL: "nats://" + addr}
-	n.run = func(tb testing.TB) *process { return startProcess(tb, nil, binary, "-c", config) }
-	n.p = n.run(tb)
-	Eventually(tb, time.Minute, func() error {
-		nc, err := nats.Connect(n.URL)
-		if err != nil {
-			return errors.Join(err, errors.New(n.p.tail()))
-		}
-		nc.Close()
-		return nil
-	})
+	n := &NATSProcess{Name: "alone", NATSPlace: NATSPlace{Dir: store}}
+	pid := os.Getpid()
+	host := fmt.Sprintf("127.%d.%d.%d", 1+pid>>8%128, pid%256, 1+natsAlone.Add(1)%250)
+	n.start(tb, binary, fmt.Sprintf("%s:%d", host, FreePort(tb)), ", max_file: 1G", "")
+	n.await(tb)
 	return n
 }

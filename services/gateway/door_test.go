@@ -37,7 +37,7 @@ func (s *server) raw(request string) (a answer, closed bool) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		s.t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -48,7 +48,6 @@ func (s *server) raw(request string) (a answer, closed bool) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	_, err = r.ReadByte()
 	return answer{res, string(b)}, errors.Is(err, io.EOF)
 }
