@@ -139,10 +139,13 @@ func (c *chaos) idle() error {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
 	defer cancel()
 	return c.withJetStream(func(js jetstream.JetStream) error {
-		for _, name := range []string{eventStream, commandStream} {
+		for _, name := range []string{eventStream, commandStream, jobStream} {
 			s, err := js.Stream(ctx, name)
 			if err != nil {
 				return err
+			}
+			if left := s.CachedInfo().State.Msgs; left > 0 && name != eventStream {
+				return fmt.Errorf("stream %s holds %d messages", name, left)
 			}
 			consumers := s.ListConsumers(ctx)
 			for info := range consumers.Info() {

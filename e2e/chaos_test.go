@@ -164,7 +164,7 @@ func (c *chaos) machine() *testenv.Machine {
 // the same from the first backup to the last restore.
 func (c *chaos) makeProjects() {
 	c.t.Helper()
-	sh(c.t, c.dir, `for f in p q; do mkdir -p $f/main; head -c 50000 /dev/urandom > $f/main/a; seq 5000000 > $f/main/b; done`) // takes a while to read, and little room
+	sh(c.t, c.dir, `for f in p q; do mkdir -p $f/main; head -c 50000 /dev/urandom > $f/main/a; yes 'the same line again and again' | head -c 40000000 > $f/main/b; done`) // takes a while to read, and little room at the destination
 	host := "127.0.0.1"
 	if c.network != nil {
 		host = c.network.Addr()
