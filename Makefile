@@ -46,7 +46,7 @@ soak: deps ## Compare what a daemon uses before and after 2,000 backups
 
 CHAOS ?= 10m
 .PHONY: chaos
-chaos: deps ## Kill, stop and hang everything for ten minutes (CHAOS=1m; a seed that failed: SEED=…)
+chaos: deps ## Do everything bad to all processes for ten minutes (CHAOS=1m; a seed that failed: SEED=…)
 	go test ./e2e -run TestChaos -count=1 -timeout 30m -v -chaos $(CHAOS) -seed $(or $(SEED),0)
 
 .PHONY: bench
@@ -76,6 +76,7 @@ deps: ## Install what the tests need and is not here yet
 .PHONY: ci
 ci: build tidied standalone lint test race ## What the machine checks
 	go vet work
+	$(MAKE) chaos CHAOS=1m
 
 # On a copy, so that a check never changes what is checked.
 .PHONY: tidied

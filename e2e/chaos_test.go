@@ -2,22 +2,17 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/holdfast-dev/holdfast/events"
-	"github.com/holdfast-dev/holdfast/events/bus"
-	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/testenv"
 )
 
@@ -26,29 +21,15 @@ var (
 	chaosSeed = flag.Uint64("seed", 0, "seed of TestChaos; 0 takes one of the clock")
 )
 
-// chaos is a set of processes on a cluster, to which everything happens.
-type chaos struct {
-	t       *testing.T
-	rnd     *rand.Rand
-	nodes   []*testenv.NATSProcess
-	gateway *daemon
-	workers []*daemon
-	url     string
-	dir     string
-
-	mu   sync.Mutex
-	jobs map[string]*job // by id of the backup
-}
-
-// job is a backup that was acknowledged.
-type job struct {
-	key     string // its Idempotency-Key
-	deleted bool   // the deletion was acknowledged
-}
-
-// TestChaos kills, stops and hangs processes and servers while backups are made, deleted
-// and cancelled. Afterwards every acknowledged backup has one end, what completed is
-// there and whole, and nothing else is left.
+// TestChaos runs each service as a process of its own on three NATS servers, and does to
+// them all that the plan of its seed says, while clients ask for backups, restores,
+// deletions and cancellations. Afterwards it checks what must always hold; see
+// chaos_invariants_test.go. The same seed makes the same plan again.
+//
+// Root has a network namespace and a clock for each process: cables are pulled, and clocks
+// are set ahead and back (on amd64). The servers and the destination have small disks that
+// are filled. Other users stop processes instead of pulling cables, and the log of the test
+// says what is left out.
 func TestChaos(t *testing.T) {
 	if *chaosTime == 0 {
 		t.Skip("make chaos runs it: it needs the machine for itself")
@@ -58,272 +39,171 @@ func TestChaos(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("go test ./e2e -run TestChaos -chaos %s -seed %d", *chaosTime, seed)
-	c := newChaos(t, seed)
-	ctx, stop := context.WithTimeout(t.Context(), *chaosTime)
+	c := newChaos(t, newPlan(seed, *chaosTime))
+	c.before = c.contents()
+	ctx, stop := context.WithTimeout(t.Context(), *chaosTime+jobsWithin)
 	defer stop()
 	var clients sync.WaitGroup
-	for n := range 3 {
-		rnd := rand.New(rand.NewPCG(seed, uint64(n)+1))
-		clients.Go(func() { c.client(ctx, rnd, n) })
+	c.begin = time.Now()
+	for _, jobs := range c.plan.jobs {
+		clients.Go(func() { c.client(ctx, jobs) })
 	}
-	for ctx.Err() == nil {
-		c.fault()
+	var faults sync.WaitGroup
+	for _, all := range c.plan.faults {
+		faults.Go(func() {
+			for _, f := range all {
+				c.do(f)
+			}
+		})
 	}
+	faults.Wait()
+	c.logf("all faults have ended")
 	clients.Wait()
 	c.settle()
 	c.check()
+	c.damage()
 }
 
-func newChaos(t *testing.T, seed uint64) *chaos {
+// jobsWithin is how long after the last fault the last job is answered.
+const jobsWithin = 5 * time.Minute
+
+// chaos is a set of processes on a cluster, to which everything happens.
+type chaos struct {
+	t       *testing.T
+	plan    plan
+	begin   time.Time
+	network *testenv.Network // nil where there can be none
+	nodes   []*testenv.NATSProcess
+	gateway *daemon
+	daemons []*daemon // the gateway is the first
+	names   []string  // of daemons
+	db      *testenv.Postgres
+	dbURL   string // by the address that every machine reaches
+	url     string // of the NATS servers
+	dir     string
+	disk    string            // holds the destination
+	before  map[string]string // what the projects held
+
+	mu      sync.Mutex
+	acked   map[string]string // backups and restores that were acknowledged, and their keys
+	deleted map[string]bool   // backups of which the deletion was acknowledged
+}
+
+func newChaos(t *testing.T, p plan) *chaos {
 	t.Helper()
-	c := &chaos{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), nodes: testenv.NATSProcesses(t), dir: t.TempDir(), jobs: map[string]*job{}}
-	c.url = testenv.URLs(c.nodes)
-	sh(t, c.dir, "mkdir src && for i in 1 2 3 4 5 6 7 8; do head -c 200000 /dev/urandom > src/$i; done")
-	c.gateway = c.process("gateway", "gateway, catalog")
-	for n := range 2 {
-		c.workers = append(c.workers, c.process(fmt.Sprint("worker", n), "backup, restore"))
+	c := &chaos{t: t, plan: p, dir: t.TempDir(), acked: map[string]string{}, deleted: map[string]bool{}}
+	network, err := testenv.NewNetwork(t)
+	if err == nil {
+		c.network = network
+	} else {
+		t.Logf("no cable can be pulled: %v. Processes are stopped instead", err)
 	}
+	c.disk = c.smallDisk("destination")
+	c.nodes = testenv.NATSProcessesAt(t, [3]testenv.NATSPlace{c.place("n0"), c.place("n1"), c.place("n2")})
+	c.url = testenv.URLs(c.nodes)
+	c.makeProjects()
+	for _, name := range chaosDaemons {
+		c.daemons = append(c.daemons, c.process(name))
+	}
+	c.names = chaosDaemons
+	c.gateway = c.daemons[0]
+	t.Cleanup(c.keepLogs)
 	c.gateway.ready()
 	return c
 }
 
-func (c *chaos) process(name, services string) *daemon {
-	c.t.Helper()
-	return start(c.t, config(c.dir+"/"+name, c.dir+"/backups", fmt.Sprintf("{id: p, config: {root: %s/src, include: ['**']}}", c.dir),
-		fmt.Sprintf("services: [%s]\nnats: {url: %q, replicas: 3}\n", services, c.url)))
-}
-
-// client asks for things until ctx ends.
-func (c *chaos) client(ctx context.Context, rnd *rand.Rand, n int) {
-	for i := 0; ctx.Err() == nil; i++ {
-		switch rnd.IntN(5) {
-		case 0:
-			c.end("DELETE", "")
-		case 1:
-			c.end("POST", "/cancel")
-		default:
-			key := fmt.Sprintf("%d-%d", n, i)
-			for ctx.Err() == nil && !c.create(key) { // a repeat is the same backup
-				time.Sleep(100 * time.Millisecond)
-			}
-		}
-	}
-}
-
-// create asks for a backup and reports whether that was acknowledged.
-func (c *chaos) create(key string) bool {
-	a, err := c.gateway.try("POST", "/backups", full, "Idempotency-Key", key, "Prefer", "wait=5")
-	if err != nil || a.status != 201 && a.status != 202 && a.status != 500 {
-		return false
-	}
-	if a.status == 500 && !strings.Contains(a.body, `"backup_failed"`) {
-		c.t.Errorf("%s", a.body)
-	}
-	if id, ok := a.backup()["id"].(string); ok {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if j := c.jobs[id]; j != nil && j.key != key {
-			c.t.Errorf("%s was made for the keys %s and %s", id, j.key, key)
-		}
-		if c.jobs[id] == nil {
-			c.jobs[id] = &job{key: key}
-		}
-	}
-	return true
-}
-
-// end deletes or cancels some backup.
-func (c *chaos) end(method, path string) {
-	c.mu.Lock()
-	id := ""
-	for id = range c.jobs { // any
-		break
-	}
-	c.mu.Unlock()
-	if id == "" {
+// keepLogs copies the logs of all processes to where they stay, if the test has failed.
+func (c *chaos) keepLogs() {
+	if !c.t.Failed() {
 		return
 	}
-	a, err := c.gateway.try(method, "/backups/"+id+path, "")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err != nil:
-	case method == "DELETE" && a.status == 200:
-		c.jobs[id].deleted = true
-	case a.status == 404 && !c.jobs[id].deleted && method == "POST": // a deletion whose answer was lost makes it so
-	case a.status == 500:
-		c.t.Errorf("%s %s: %s", method, path, a.body)
-	}
-}
-
-// fault does something bad, for a while.
-func (c *chaos) fault() {
-	c.t.Helper()
-	pause := func(least, most int) { time.Sleep(time.Duration(least+c.rnd.IntN(most-least)) * time.Millisecond) }
-	w := c.workers[c.rnd.IntN(len(c.workers))]
-	n := c.nodes[c.rnd.IntN(len(c.nodes))]
-	switch c.rnd.IntN(8) {
-	case 0, 1:
-		w.kill(syscall.SIGKILL)
-		pause(10, 500)
-		w.run()
-	case 2:
-		_ = w.cmd.Process.Signal(syscall.SIGSTOP)
-		pause(500, 4000)
-		_ = w.cmd.Process.Signal(syscall.SIGCONT)
-	case 3:
-		c.gateway.kill(syscall.SIGKILL)
-		pause(10, 500)
-		c.gateway.run()
-	case 4:
-		n.Hang(c.t)
-		pause(1000, 9000)
-		n.Continue(c.t)
-	case 5:
-		n.Kill(c.t)
-		pause(100, 1000)
-		n.Restart(c.t)
-	case 6:
-		w.kill(syscall.SIGTERM)
-		w.run()
-	case 7:
-		gone := [][2]string{{"HOLDFAST_EVENTS", "backup-default"}, {"HOLDFAST_JOBS", "backup-default-job=p"}, {"HOLDFAST_COMMANDS", "backup-default-create=p"}, {"HOLDFAST_COMMANDS", "backup-default-delete=p"}}[c.rnd.IntN(4)]
-		testenv.DeleteConsumer(c.t, c.url, gone[0], gone[1])
-	}
-	pause(200, 2500)
-}
-
-// settle waits until everything that was asked for has ended.
-func (c *chaos) settle() {
-	c.t.Helper()
-	testenv.Eventually(c.t, 3*time.Minute, func() error {
-		for _, status := range []string{"pending", "in_progress"} {
-			a, err := c.gateway.try("GET", "/backups?limit=1&status="+status, "")
-			if err != nil {
-				return err
-			}
-			if !strings.Contains(a.body, `"total":0`) {
-				return fmt.Errorf("%s", a.body)
-			}
-		}
-		for id, j := range c.jobs {
-			a, err := c.gateway.try("GET", "/backups/"+id, "")
-			if err != nil || a.status != 200 && a.status != 404 || strings.Contains(a.body, `"status":"pending"`) {
-				return fmt.Errorf("%s of the key %s: %w %s", id, j.key, err, a.body)
-			}
-		}
-		return nil
-	})
-}
-
-// check checks what must always hold.
-func (c *chaos) check() {
-	c.t.Helper()
-	b, err := bus.Connect(c.t.Context(), nil, bus.Config{URL: c.url, Replicas: 3})
+	dir, err := os.MkdirTemp("", "holdfast-chaos-")
 	if err != nil {
+		c.t.Log(err)
+		return
+	}
+	logs, err := filepath.Glob(filepath.Join(filepath.Dir(c.dir), "*", "*log")) // of each process, and of each life of a server
+	for _, log := range logs {
+		text, rerr := os.ReadFile(log)
+		err = errors.Join(err, rerr, os.WriteFile(filepath.Join(dir, filepath.Base(filepath.Dir(log))+".log"), text, 0o600))
+	}
+	c.t.Logf("the logs of %d processes are in %s, %v", len(logs), dir, err)
+}
+
+// chaosDaemons are the processes of Holdfast, as the services that they run.
+var chaosDaemons = []string{"gateway", "catalog", "catalog", "backup", "backup", "restore"}
+
+// smallDisk makes a folder, with a file system of its own where that is possible.
+func (c *chaos) smallDisk(name string) string {
+	c.t.Helper()
+	if os.Getuid() == 0 {
+		return smallDisk(c.t, "256m")
+	}
+	c.t.Logf("the disk of %s is not filled: a small file system can only be mounted by root", name)
+	dir := filepath.Join(c.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		c.t.Fatal(err)
 	}
-	defer b.Close()
-	if err := b.Examine(c.t.Context()); err != nil || b.Damage() != nil {
-		c.t.Errorf("the log: %v, %v", err, b.Damage())
-	}
-	stored := map[string]bool{}
-	count := map[string]int{}
-	for id, j := range c.jobs {
-		s, ends := c.history(b.Log(), id)
-		if !s.Exists() || ends != 1 {
-			c.t.Errorf("%s of the key %s: %d ends, state %+v", id, j.key, ends, s)
-		}
-		if j.deleted && !s.Deleted {
-			c.t.Errorf("%s: a deletion was acknowledged and is not in the log", id)
-		}
-		switch {
-		case s.Deleted:
-			count["deleted"]++
-		case s.Completed != nil:
-			count["completed"]++
-			stored[s.Completed.Key], stored[backup.SidecarKey(s.Completed.Key)] = true, true
-			c.gateway.want(c.gateway.call("POST", "/backups/"+id+"/verify", ""), 200, `"status":"ok"`)
-		default:
-			count["failed"]++
-		}
-	}
-	c.t.Logf("%d backups: %v", len(c.jobs), count)
-	if len(c.jobs) == 0 {
-		c.t.Error("nothing was made")
-	}
-	if slot, err := b.Log().Last(c.t.Context(), events.SlotAggregate("p")); err != nil || len((backup.Slot{}).Apply(slot).Holders) != 0 {
-		c.t.Errorf("slot %+v, %v", slot.Event, err)
-	}
-	c.left(stored)
-	c.rebuilt()
+	return dir
 }
 
-// history returns what the log says of a backup, and how many ends it has.
-func (c *chaos) history(log events.Log, id string) (s backup.State, ends int) {
+func (c *chaos) place(name string) testenv.NATSPlace {
 	c.t.Helper()
-	for env, err := range log.Read(c.t.Context(), events.BackupAggregate("p", id), 0) {
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		s = s.Apply(env)
-		switch e := env.Event.(type) {
-		case events.BackupCompleted, events.BackupCancelled:
-			ends++
-		case events.BackupFailed:
-			if e.Final {
-				ends++
-			}
-		}
-	}
-	return s, ends
+	return testenv.NATSPlace{Machine: c.machine(), Dir: filepath.Join(c.smallDisk(name), "store")}
 }
 
-// left checks that the destination holds what the log says, and nothing else that a
-// sweep would not remove.
-func (c *chaos) left(stored map[string]bool) {
+func (c *chaos) machine() *testenv.Machine {
 	c.t.Helper()
-	for _, path := range objects(c.t, c.dir+"/backups") {
-		old := time.Now().Add(-48 * time.Hour)
-		if err := os.Chtimes(path, old, old); err != nil {
-			c.t.Error(err)
-		}
+	if c.network == nil {
+		return nil
 	}
-	c.workers[0].command("sweep")
-	var got []string
-	for _, path := range objects(c.t, c.dir+"/backups") {
-		key, err := filepath.Rel(c.dir+"/backups", path)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if !stored[key] {
-			got = append(got, key)
-		}
-		delete(stored, key)
-	}
-	if len(got) > 0 || len(stored) > 0 {
-		c.t.Errorf("left behind: %v; missing: %v", got, stored)
-	}
+	return c.network.Machine()
 }
 
-// rebuilt compares the catalog with one that is built from the log.
-func (c *chaos) rebuilt() {
+// makeProjects makes two projects: p has a database and files, q only files. Both hold
+// the same from the first backup to the last restore.
+func (c *chaos) makeProjects() {
 	c.t.Helper()
-	list := func(d *daemon) (ids []string) {
-		var page struct{ Backups []json.RawMessage }
-		if err := json.Unmarshal([]byte(d.call("GET", "/backups?limit=500", "").body), &page); err != nil {
-			c.t.Fatal(err)
-		}
-		for _, b := range page.Backups {
-			ids = append(ids, string(b))
-		}
-		return ids
+	sh(c.t, c.dir, `for f in p q; do mkdir -p $f/main; head -c 50000 /dev/urandom > $f/main/a; yes 'the same line again and again' | head -c 40000000 > $f/main/b; done`) // takes a while to read, and little room at the destination
+	host := "127.0.0.1"
+	if c.network != nil {
+		host = c.network.Addr()
 	}
-	before := list(c.gateway)
-	c.gateway.kill(syscall.SIGTERM)
-	fresh := c.process("fresh", "gateway, catalog")
-	fresh.ready()
-	if after := list(fresh); !slices.Equal(before, after) {
-		c.t.Errorf("the catalog says\n%s\nbuilt anew it says\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	c.db = testenv.NewPostgres(c.t, 15, "listen_addresses=127.0.0.1,"+host)
+	put(c.t, c.db.DataDir(), "pg_hba.conf", "host all all all scram-sha-256\n")
+	if err := c.db.Exec(c.t.Context(), "postgres", "SELECT pg_reload_conf(); CREATE TABLE kept AS SELECT n, md5(n::text) AS v FROM generate_series(1, 20000) n"); err != nil {
+		c.t.Fatal(err)
 	}
+	c.dbURL = strings.Replace(c.db.URL("postgres"), "127.0.0.1", host, 1)
+}
+
+func (c *chaos) process(services string) *daemon {
+	c.t.Helper()
+	name := fmt.Sprintf("%s%d", services, len(c.daemons))
+	projects := fmt.Sprintf("{id: p, functions: {path: %[1]s/p}, database: {url: %q, tools: %s}}\n  - {id: q, functions: {path: %[1]s/q}}", c.dir, c.dbURL, c.db.Bin)
+	d := startOn(c.t, c.machine(), config(filepath.Join(c.dir, name), c.backups(), projects,
+		fmt.Sprintf("services: [%s]\nnats: {url: %q, replicas: 3}\nrestore: {keep_old: 1s}\n", services, c.url)))
+	d.client = &http.Client{Timeout: 20 * time.Second} // longer than anything may take to be refused
+	return d
+}
+
+// backups is the folder of the destination.
+func (c *chaos) backups() string { return filepath.Join(c.disk, "backups") }
+
+// contents returns what the projects hold.
+func (c *chaos) contents() map[string]string {
+	c.t.Helper()
+	out := map[string]string{
+		"databases": text(c.t, c.db, "postgres", "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"),
+		"table":     text(c.t, c.db, "postgres", "SELECT count(*) || md5(string_agg(k::text, ' ' ORDER BY n)) FROM kept k"),
+	}
+	for _, p := range []string{"p", "q"} {
+		out[p] = sh(c.t, filepath.Join(c.dir, p), "find . -mindepth 1 | sort; find . -type f | sort | xargs sha256sum")
+	}
+	return out
+}
+
+func (c *chaos) logf(format string, args ...any) {
+	c.t.Helper()
+	c.t.Logf("%6.1f s: %s", time.Since(c.begin).Seconds(), strings.TrimSpace(fmt.Sprintf(format, args...)))
 }

@@ -38,17 +38,30 @@ const apiKey = "sk_live_e2eE2Ee2eE2Ee2eE2Ee2eE2Ee2eE2E01"
 
 // daemon is a holdfastd that runs as a child process.
 type daemon struct {
-	t      testing.TB
-	config string
-	port   int
-	cmd    *exec.Cmd
+	t       testing.TB
+	config  string
+	host    string
+	port    int
+	machine *testenv.Machine // nil is this one
+	client  *http.Client
+	cmd     *exec.Cmd
 }
 
 // start starts a holdfastd with a configuration in which PORT stands for its port.
 func start(t testing.TB, config string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, port: testenv.FreePort(t), config: filepath.Join(t.TempDir(), "holdfast.yaml")}
-	if err := os.WriteFile(d.config, []byte(strings.ReplaceAll(config, "PORT", fmt.Sprint(d.port))), 0o600); err != nil {
+	return startOn(t, nil, config)
+}
+
+// startOn is start on another machine, on whose address the daemon listens.
+func startOn(t testing.TB, m *testenv.Machine, config string) *daemon {
+	t.Helper()
+	d := &daemon{t: t, host: "127.0.0.1", port: testenv.FreePort(t), config: filepath.Join(t.TempDir(), "holdfast.yaml"), machine: m, client: http.DefaultClient}
+	if m != nil {
+		d.host = m.Addr
+	}
+	text := strings.NewReplacer("127.0.0.1:PORT", fmt.Sprintf("%s:%d", d.host, d.port), "PORT", fmt.Sprint(d.port)).Replace(config)
+	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.run()
@@ -71,7 +84,7 @@ func (d *daemon) run() {
 	defer log.Close()
 	d.cmd = exec.Command(binary, "--config", d.config)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	if err := d.cmd.Start(); err != nil {
+	if err := d.machine.Start(d.cmd); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -85,11 +98,13 @@ func (d *daemon) kill(sig syscall.Signal) {
 	}
 }
 
+func (d *daemon) url(path string) string { return fmt.Sprintf("http://%s:%d%s", d.host, d.port, path) }
+
 // ready waits until /readyz says so and the project is known.
 func (d *daemon) ready() {
 	d.t.Helper()
 	testenv.Eventually(d.t, 30*time.Second, func() error {
-		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", d.port))
+		resp, err := d.client.Get(d.url("/readyz"))
 		if err != nil {
 			return err
 		}
@@ -131,7 +146,7 @@ func (d *daemon) call(method, path, body string, headers ...string) answer {
 }
 
 func (d *daemon) try(method, path, body string, headers ...string) (answer, error) {
-	req, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d/api/v1%s", d.port, path), strings.NewReader(body))
+	req, err := http.NewRequest(method, d.url("/api/v1"+path), strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
@@ -142,7 +157,7 @@ func (d *daemon) try(method, path, body string, headers ...string) (answer, erro
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := d.client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
@@ -201,7 +216,7 @@ func sh(t testing.TB, dir, script string) string {
 // metrics returns what the daemon tells Prometheus.
 func (d *daemon) metrics() string {
 	d.t.Helper()
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", d.port))
+	res, err := d.client.Get(d.url("/metrics"))
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 func (d *daemon) unready(words string) {
 	d.t.Helper()
 	testenv.Eventually(d.t, 30*time.Second, func() error {
-		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", d.port))
+		resp, err := d.client.Get(d.url("/readyz"))
 		if err != nil {
 			return err
 		}

@@ -28,9 +28,17 @@ func TestNoRequestWaitsLong(t *testing.T) {
 	ask := func(when string) {
 		var all sync.WaitGroup
 		for _, r := range []struct{ method, path, body string }{
-			{"GET", "/backups", ""}, {"GET", "/backups/" + id, ""}, {"GET", "/projects", ""}, {"GET", "/restores/" + restored, ""},
-			{"GET", "/backups/" + id + "/download", ""}, {"POST", "/backups", full}, {"DELETE", "/backups/" + id, ""}, {"POST", "/backups/" + id + "/verify", ""},
-			{"POST", "/backups/" + id + "/cancel", ""}, {"POST", "/backups/" + id + "/restore", "{}"}, {"POST", "/restores/" + restored + "/undo", ""},
+			{"GET", "/backups", ""},
+			{"GET", "/backups/" + id, ""},
+			{"GET", "/projects", ""},
+			{"GET", "/restores/" + restored, ""},
+			{"GET", "/backups/" + id + "/download", ""},
+			{"POST", "/backups", full},
+			{"DELETE", "/backups/" + id, ""},
+			{"POST", "/backups/" + id + "/verify", ""},
+			{"POST", "/backups/" + id + "/cancel", ""},
+			{"POST", "/backups/" + id + "/restore", "{}"},
+			{"POST", "/restores/" + restored + "/undo", ""},
 		} {
 			all.Go(func() {
 				begin := time.Now()

@@ -18,7 +18,7 @@ func TestAdoptKilled(t *testing.T) {
 	binary := testenv.NATSBinary(t)
 	old := newSite(t, binary, victimWorker, "24h")
 	old.newBackup()
-	var known history
+	var known pastEvents
 	testenv.Eventually(t, time.Minute, func() (err error) {
 		known, err = old.log.history()
 		return err
@@ -26,7 +26,7 @@ func TestAdoptKilled(t *testing.T) {
 	for _, victim := range []string{"command", victimNATS} {
 		for _, when := range []string{"before", "after"} {
 			t.Run(victim+" "+when, func(t *testing.T) {
-				s := &site{t: t, all: t, dir: t.TempDir(), victim: victim, nats: testenv.StartNATS(t, binary)}
+				s := &site{t: t, all: t, dir: t.TempDir(), victim: victim, nats: testenv.NATSAlone(t, binary, t.TempDir())}
 				s.proxy = testenv.ProxyNATS(t, s.nats)
 				sh(t, s.dir, "cp -a "+old.dir+"/backups "+old.dir+"/functions .")
 				before := objects(t, s.dir+"/backups")
@@ -84,9 +84,9 @@ func (s *site) adoptKilled(when string) {
 }
 
 // adopted checks that the log has each backup of another one's history, adopted once.
-func (s *site) adopted(known history) {
+func (s *site) adopted(known pastEvents) {
 	s.t.Helper()
-	var all history
+	var all pastEvents
 	testenv.Eventually(s.t, time.Minute, func() (err error) {
 		all, err = s.log.history()
 		return err

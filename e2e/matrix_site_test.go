@@ -45,7 +45,7 @@ const (
 // newSite starts the processes and makes a backup, after which the project is changed.
 func newSite(t *testing.T, binary, victim, keepOld string) *site {
 	t.Helper()
-	n := testenv.StartNATS(t, binary)
+	n := testenv.NATSAlone(t, binary, t.TempDir())
 	s := &site{t: t, all: t, dir: t.TempDir(), victim: victim, nats: n, proxy: testenv.ProxyNATS(t, n)}
 	if victim == victimDaemon {
 		s.gateway = s.process("daemon", "gateway, catalog, backup, restore", s.proxy.URL, keepOld)
@@ -156,15 +156,15 @@ func (s *site) kill() {
 	s.worker.run()
 }
 
-// history is what a log says, by aggregate.
-type history map[events.Aggregate][]events.Event
+// pastEvents are what a log says, by aggregate.
+type pastEvents map[events.Aggregate][]events.Event
 
 // follower keeps up with a log.
 type follower struct {
 	log *bus.Log
 
 	mu   sync.Mutex
-	all  history
+	all  pastEvents
 	last events.Revision
 }
 
@@ -175,7 +175,7 @@ func follow(t *testing.T, url string) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{log: b.Log(), all: history{}}
+	f := &follower{log: b.Log(), all: pastEvents{}}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -202,7 +202,7 @@ func (f *follower) take(envs []events.Envelope) error {
 }
 
 // history returns all events of the log.
-func (f *follower) history() (history, error) {
+func (f *follower) history() (pastEvents, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	state, err := f.log.State(ctx)
@@ -214,7 +214,7 @@ func (f *follower) history() (history, error) {
 	if f.last < state.Last {
 		return nil, fmt.Errorf("followed the log to %s of %s", f.last, state.Last)
 	}
-	all := history{}
+	all := pastEvents{}
 	for a, list := range f.all {
 		all[a] = slices.Clone(list)
 	}
@@ -247,7 +247,7 @@ func (s *site) settled() error {
 			files = append(files, a.ID+".jsonl")
 			if r.Keeps() {
 				folders = append(folders, ".holdfast-old-"+events.ShortID(a.ID), ".holdfast-undone-"+events.ShortID(a.ID))
-				files = append(files, a.ID+".project.json", a.ID+".functions.swap")
+				files = append(files, a.ID+".project.json", a.ID+".functions.swap", a.ID+".kept")
 			}
 		case events.KindSlot:
 			if h := fold[backup.Slot](history).Holders; len(h) > 0 {

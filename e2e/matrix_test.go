@@ -104,7 +104,7 @@ func (s *site) row(op operation, when, point string) {
 		about = events.Aggregate{Project: f[2], Kind: f[3], ID: f[4]}
 		return true
 	}
-	var known history
+	var known pastEvents
 	testenv.Eventually(s.t, time.Minute, func() (err error) {
 		known, err = s.log.history()
 		return err

@@ -60,7 +60,7 @@ func TestQueued(t *testing.T) {
 			return fmt.Errorf("%s: %d %s", path, a.status, a.body)
 		})
 	}
-	var all history
+	var all pastEvents
 	testenv.Eventually(t, time.Minute, func() (err error) {
 		all, err = s.log.history()
 		return err

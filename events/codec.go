@@ -68,6 +68,7 @@ var decoders = map[string]func([]byte) (Event, error){
 	"slot.acquired.v1":            decode[SlotAcquired],
 	"slot.released.v1":            decode[SlotReleased],
 	"log.accepted.v1":             decode[LogAccepted],
+	"request.claimed.v1":          decode[RequestClaimed],
 }
 
 func decode[E Event](data []byte) (Event, error) {

@@ -65,6 +65,7 @@ var (
 		events.ProjectRemoved{},
 		events.SlotAcquired{Holder: holder, Holders: []events.Holder{holder}},
 		events.SlotReleased{Holder: holder, Holders: []events.Holder{}},
+		events.RequestClaimed{Fingerprint: "00ff"},
 		events.LogAccepted{Reason: "the disk was lost", Missing: []events.Gap{{First: 10, Last: 19}}, Replaced: []events.LogState{{Identity: "2026-01-19T02:00:00Z", Last: 20}}},
 	}
 )

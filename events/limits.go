@@ -75,6 +75,8 @@ func (e RestoreStageCompleted) check() error { return attempt(e.Attempt) }
 
 func (e RestoreFailed) check() error { return attempt(e.Attempt) }
 
+func (e RestoreCancelled) check() error { return attempt(e.Attempt) }
+
 // Check returns an error if a number is outside of its limits.
 func (e BackupCompleted) Check() error {
 	err := first(attempt(e.Attempt), within("size", e.Size, MaxBytes))

@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -49,6 +50,7 @@ func TestADatabaseOfAnyNameComesBack(t *testing.T) {
 		if err := pg.Exec(t.Context(), name, "UPDATE t SET n = n + 100"); err != nil {
 			t.Fatal(err)
 		}
+		alone(t, pg, name)
 		to, _ := target(t, b, project.Database, srv)
 		to.ID = fmt.Sprintf("idof00000%d", i)
 		build(t, part.Restoration(to), b, to)
@@ -85,5 +87,24 @@ func TestADatabaseOfAnyNameComesBack(t *testing.T) {
 	}
 	if left := sh(t, t.TempDir(), pg.Bin+"/psql -Atc \"SELECT datname FROM pg_database WHERE datname ~ '_before_|^holdfast_'\" '"+pg.URL("postgres")+"'"); left != "" {
 		t.Errorf("left behind: %s", left)
+	}
+}
+
+// alone waits until nobody is connected to a database: the server ends a session a
+// while after its client has.
+func alone(t *testing.T, pg *testenv.Postgres, name string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), pg.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	for begin, n := time.Now(), 1; n > 0; {
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'", name).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("%q: %d sessions do not end", name, n)
+		}
 	}
 }

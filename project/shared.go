@@ -50,15 +50,6 @@ func Overlaps(projects map[string]Project) (out []Overlap) {
 	return out
 }
 
-// Shared returns what Overlaps says, by the project that is restored.
-func Shared(projects map[string]Project) map[string][]string {
-	out := map[string][]string{}
-	for _, o := range Overlaps(projects) {
-		out[o.Project] = append(out[o.Project], o.Sentence)
-	}
-	return out
-}
-
 // territory is the folder that a restore of a part changes.
 type territory struct {
 	id    string

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,8 +21,10 @@ import (
 type NATSProcess struct {
 	URL  string
 	Name string
-	p    *process
-	run  func(tb testing.TB) *process
+	NATSPlace
+	monitor string // where it says how it is
+	p       *process
+	run     func(tb testing.TB) *process
 }
 
 // Restart starts the server again after Kill.
@@ -50,6 +52,9 @@ func (n *NATSProcess) Kill(tb testing.TB) {
 	<-n.p.ended
 }
 
+// PID returns the id of the process.
+func (n *NATSProcess) PID() int { return n.p.cmd.Process.Pid }
+
 func (n *NATSProcess) signal(tb testing.TB, sig syscall.Signal) {
 	tb.Helper()
 	if err := n.p.cmd.Process.Signal(sig); err != nil {
@@ -69,32 +74,20 @@ func NATSBinary(tb testing.TB) string {
 	return binary
 }
 
-var natsAlone atomic.Int64 // servers that StartNATS has started
-
-// StartNATS starts one NATS server with JetStream as a process, from the binary that
-// [NATSBinary] has built. It ends with the test. Its address on the loopback is its own, so
-// that nobody takes its port while it is killed.
-func StartNATS(tb testing.TB, binary string) *NATSProcess {
-	tb.Helper()
-	dir := tb.TempDir()
-	n := &NATSProcess{Name: "n"}
-	pid := os.Getpid()
-	host := fmt.Sprintf("127.%d.%d.%d", 1+pid>>8%128, pid%256, 1+natsAlone.Add(1)%250)
-	n.start(tb, binary, dir, fmt.Sprintf("%s:%d", host, FreePort(tb)), "")
-	n.await(tb)
-	return n
-}
-
-// start starts the server with a configuration that listens at addr.
-func (n *NATSProcess) start(tb testing.TB, binary, dir, addr, cluster string) {
+// start starts the server with a configuration that listens at addr. more is the rest of
+// the configuration, within JetStream's block and behind it.
+func (n *NATSProcess) start(tb testing.TB, binary, addr, jetStream, more string) {
 	tb.Helper()
 	n.URL = "nats://" + addr
-	config := filepath.Join(dir, n.Name+".conf")
-	text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream {store_dir: %q, sync_interval: always}\n%s", n.Name, addr, filepath.Join(dir, n.Name), cluster)
+	config := filepath.Join(tb.TempDir(), n.Name+".conf")
+	text := fmt.Sprintf("server_name: %s\nlisten: %q\njetstream {store_dir: %q, sync_interval: always%s}\n%s", n.Name, addr, n.Dir, jetStream, more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	n.run = func(tb testing.TB) *process { return startProcess(tb, nil, binary, "-c", config) }
+	n.run = func(tb testing.TB) *process {
+		tb.Helper()
+		return startProcessOn(tb, n.Machine, nil, binary, "-c", config)
+	}
 	n.p = n.run(tb)
 }
 
@@ -111,19 +104,43 @@ func (n *NATSProcess) await(tb testing.TB) {
 	})
 }
 
+// NATSPlace is where a server of a cluster runs and keeps its streams. In the zero place
+// that is this machine and a folder of the test.
+type NATSPlace struct {
+	Machine *Machine
+	Dir     string
+}
+
+func (p NATSPlace) addr(tb testing.TB) string {
+	tb.Helper()
+	host := "127.0.0.1"
+	if p.Machine != nil {
+		host = p.Machine.Addr
+	}
+	return fmt.Sprintf("%s:%d", host, FreePort(tb))
+}
+
 // NATSProcesses starts three NATS servers with JetStream as processes that replicate to
 // each other. They end with the test.
 func NATSProcesses(tb testing.TB) []*NATSProcess {
 	tb.Helper()
-	dir, binary := tb.TempDir(), NATSBinary(tb)
+	dir := tb.TempDir()
+	return NATSProcessesAt(tb, [3]NATSPlace{{Dir: filepath.Join(dir, "n0")}, {Dir: filepath.Join(dir, "n1")}, {Dir: filepath.Join(dir, "n2")}})
+}
+
+// NATSProcessesAt is NATSProcesses in chosen places.
+func NATSProcessesAt(tb testing.TB, places [3]NATSPlace) []*NATSProcess {
+	tb.Helper()
+	binary := NATSBinary(tb)
 	var routes []string
-	for range 3 {
-		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", FreePort(tb)))
+	for _, place := range places {
+		routes = append(routes, place.addr(tb))
 	}
 	var nodes []*NATSProcess
 	for i, route := range routes {
-		n := &NATSProcess{Name: fmt.Sprintf("n%d", i)}
-		n.start(tb, binary, dir, fmt.Sprintf("127.0.0.1:%d", FreePort(tb)), fmt.Sprintf("cluster {name: testenv, listen: %q, routes: [\"nats://%s\"]}\n", route, strings.Join(routes, `", "nats://`)))
+		n := &NATSProcess{Name: fmt.Sprintf("n%d", i), NATSPlace: places[i]}
+		n.monitor = n.addr(tb)
+		n.start(tb, binary, n.addr(tb), "", fmt.Sprintf("http: %q\ncluster {name: testenv, listen: %q, routes: [\"nats://%s\"]}\n", n.monitor, route, strings.Join(routes, `", "nats://`)))
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {
@@ -158,4 +175,67 @@ func DeleteConsumer(tb testing.TB, url, stream, name string) {
 	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Second)
 	defer cancel()
 	_ = js.DeleteConsumer(ctx, stream, name) // see above
+}
+
+// WholeStream waits until every server of a stream has what its leader has, by its own
+// word and by that of the leader, and returns the leader's name.
+func WholeStream(tb testing.TB, nodes []*NATSProcess, stream string) (leader string) {
+	tb.Helper()
+	Eventually(tb, 2*time.Minute, func() error {
+		for _, n := range nodes {
+			if err := get(tb.Context(), "http://"+n.monitor+"/healthz", http.StatusOK); err != nil {
+				return err
+			}
+		}
+		nc, err := nats.Connect(URLs(nodes))
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return err
+		}
+		s, err := js.Stream(tb.Context(), stream)
+		if err != nil {
+			return err
+		}
+		c := s.CachedInfo().Cluster
+		if c == nil || c.Leader == "" || len(c.Replicas) != 2 {
+			return errors.New("no leader")
+		}
+		for _, r := range c.Replicas {
+			if !r.Current || r.Offline {
+				return fmt.Errorf("%s is behind", r.Name)
+			}
+		}
+		leader = c.Leader
+		return nil
+	})
+	return leader
+}
+
+// LeadBy waits until every server of a stream has what its leader has, and makes one of
+// them the leader.
+func LeadBy(tb testing.TB, nodes []*NATSProcess, stream, node string) {
+	tb.Helper()
+	const patience = 10 * time.Second // a vote takes its time, and a new one would end what a leader has begun
+	nc, err := nats.Connect(URLs(nodes))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer nc.Close()
+	for range 10 {
+		if WholeStream(tb, nodes, stream) == node {
+			return
+		}
+		if _, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement": {"preferred": "`+node+`"}}`), patience); err != nil {
+			tb.Logf("%s does not step down: %v", stream, err)
+		}
+		ctx, cancel := context.WithTimeout(tb.Context(), patience)
+		for WholeStream(tb, nodes, stream) != node && wait(ctx, time.Second) {
+		}
+		cancel()
+	}
+	tb.Fatalf("%s does not become the leader of %s", node, stream)
 }

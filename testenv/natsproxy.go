@@ -2,12 +2,14 @@ package testenv
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -23,7 +25,7 @@ type NATSProxy struct {
 
 // Stop is a message at which a [NATSProxy] stops.
 type Stop struct {
-	Reached chan struct{} // closed when the message has been read, and, if it passes, was given to the server
+	Reached chan struct{} // closed when the message has been read, and, if it passes, was stored
 	passes  bool
 	match   func(subject string, payload []byte) bool
 }
@@ -31,15 +33,20 @@ type Stop struct {
 // natsPair is a client's connection and the one to the server that belongs to it.
 type natsPair struct {
 	client, server net.Conn
-	held           chan struct{} // closed when the server's answers are kept back
-	gone           chan struct{} // closed when the connections are
+	passed         atomic.Pointer[Stop] // whose message the server has got and not answered
+	gone           chan struct{}        // closed when the connections are
 	end            func()
 }
 
 // ProxyNATS puts a proxy before a NATS server. It ends with the test.
 func ProxyNATS(tb testing.TB, n *NATSProcess) *NATSProxy {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	target := strings.TrimPrefix(n.URL, "nats://")
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0")) // an address on which no client of another test looks for its server
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -51,12 +58,12 @@ func ProxyNATS(tb testing.TB, n *NATSProcess) *NATSProxy {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", strings.TrimPrefix(n.URL, "nats://"))
+			server, err := net.Dial("tcp", target)
 			if err != nil {
 				_ = client.Close() // it sees that
 				continue
 			}
-			c := &natsPair{client: client, server: server, held: make(chan struct{}), gone: make(chan struct{})}
+			c := &natsPair{client: client, server: server, gone: make(chan struct{})}
 			c.end = sync.OnceFunc(func() {
 				close(c.gone)
 				_, _ = client.Close(), server.Close()
@@ -65,7 +72,7 @@ func ProxyNATS(tb testing.TB, n *NATSProcess) *NATSProxy {
 			p.pairs[c] = true
 			p.mu.Unlock()
 			conns.Go(func() { p.publishes(c) })
-			conns.Go(c.answers)
+			conns.Go(func() { p.answers(c) })
 		}
 	})
 	tb.Cleanup(func() {
@@ -82,8 +89,8 @@ func (p *NATSProxy) StopBefore(match func(subject string, payload []byte) bool) 
 	return p.arm(&Stop{match: match})
 }
 
-// StopAfter lets the next message that matches pass, and then keeps back what the server
-// sends on its connection, such as the acknowledgement.
+// StopAfter lets the next message pass that matches and that the server stores, and then
+// keeps back what the server sends on its connection, beginning with the acknowledgement.
 func (p *NATSProxy) StopAfter(match func(subject string, payload []byte) bool) *Stop {
 	return p.arm(&Stop{match: match, passes: true})
 }
@@ -91,7 +98,9 @@ func (p *NATSProxy) StopAfter(match func(subject string, payload []byte) bool) *
 func (p *NATSProxy) arm(s *Stop) *Stop {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.Reached = make(chan struct{})
+	if s.Reached == nil {
+		s.Reached = make(chan struct{})
+	}
 	p.stop = s
 	return s
 }
@@ -133,17 +142,15 @@ func (p *NATSProxy) publishes(c *natsPair) {
 			s = p.matches(f[1], payload)
 		}
 		if s != nil && s.passes {
-			close(c.held)
+			c.passed.Store(s)
 		}
 		if s == nil || s.passes {
 			if _, err := c.server.Write(append([]byte(line), payload...)); err != nil {
 				return
 			}
 		}
-		if s != nil {
-			close(s.Reached)
-		}
 		if s != nil && !s.passes {
+			close(s.Reached)
 			<-c.gone
 			return
 		}
@@ -168,8 +175,15 @@ func readProtocol(in *bufio.Reader) (line string, payload []byte, err error) {
 	return line, payload, err
 }
 
+// Answers of JetStream to a message: that it is stored, and that its expectation was wrong,
+// after which it comes again.
+var (
+	ackOfStream   = []byte(`{"stream":"`)
+	wrongSequence = []byte(`"err_code":10071`)
+)
+
 // answers passes on what the server sends, until that is held.
-func (c *natsPair) answers() {
+func (p *NATSProxy) answers(c *natsPair) {
 	defer c.end()
 	b := make([]byte, 64<<10)
 	for {
@@ -177,11 +191,15 @@ func (c *natsPair) answers() {
 		if err != nil {
 			return
 		}
-		select {
-		case <-c.held:
+		s := c.passed.Load()
+		switch {
+		case s != nil && bytes.Contains(b[:n], ackOfStream):
+			close(s.Reached)
 			<-c.gone
 			return
-		default:
+		case s != nil && bytes.Contains(b[:n], wrongSequence):
+			c.passed.Store(nil)
+			p.arm(s)
 		}
 		if _, err := c.client.Write(b[:n]); err != nil {
 			return

@@ -34,6 +34,12 @@ type process struct {
 // test binary when that is killed.
 func startProcess(tb testing.TB, env []string, program string, args ...string) *process {
 	tb.Helper()
+	return startProcessOn(tb, nil, env, program, args...)
+}
+
+// startProcessOn is startProcess on another machine.
+func startProcessOn(tb testing.TB, m *Machine, env []string, program string, args ...string) *process {
+	tb.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		tb.Fatalf("%s is not here; `make deps` installs it", program)
 	}
@@ -50,7 +56,7 @@ func startProcess(tb testing.TB, env []string, program string, args ...string) *
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // Pdeathsig is sent when the thread ends that started the child
-		err := p.cmd.Start()
+		err := m.Start(p.cmd)
 		started <- err
 		if err == nil {
 			_ = p.cmd.Wait() // how it ended is in its log

@@ -51,6 +51,7 @@ type Bus struct {
 	mu       sync.Mutex
 	known    events.LogState    // what the log was when it was last whole; zero if not known
 	troubles map[string]trouble // what does not work now
+	toldAt   time.Time          // when another process, or this one, has said that the server stores nothing
 
 	suspicions map[events.LogState]sighting // ends of the log that were known and are not seen
 }
@@ -126,6 +127,10 @@ func open(ctx context.Context, srv *Server, cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("JetStream: %w", err)
 	}
 	b.nc, b.js = nc, js
+	if err := b.listen(); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
 	return b, nil
 }
 

@@ -1,7 +1,6 @@
 package bus_test
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -64,43 +63,19 @@ func TestClusterLosesANode(t *testing.T) {
 		t.Fatalf("there is no node %q", name)
 		return nil
 	}
-	whole := func() {
-		t.Helper()
-		testenv.Eventually(t, 2*time.Minute, func() error {
-			s, err := bus.JetStream(b).Stream(t.Context(), "HOLDFAST_EVENTS")
-			if err != nil {
-				return err
-			}
-			c := s.CachedInfo().Cluster
-			if c == nil || c.Leader == "" || len(c.Replicas) != 2 {
-				return errors.New("no leader")
-			}
-			for _, r := range c.Replicas {
-				if !r.Current || r.Offline {
-					return errors.New("a replica is behind")
-				}
-			}
-			return nil
-		})
-	}
 	leader := func() *testenv.NATSProcess {
-		s, err := bus.JetStream(b).Stream(t.Context(), "HOLDFAST_EVENTS")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return named(s.CachedInfo().Cluster.Leader)
+		return named(testenv.WholeStream(t, nodes, "HOLDFAST_EVENTS"))
 	}
 	for _, c := range []struct {
 		when string
 		node func() *testenv.NATSProcess
 	}{{"the leader hangs", leader}, {"the node of the client hangs", func() *testenv.NATSProcess { return named(bus.ServerName(b)) }}} {
-		whole()
+		leader() // and the others have all that it has
 		n := c.node()
 		n.Hang(t)
 		serves(t, b, c.when)
 		n.Continue(t)
 	}
-	whole()
 	leader().Kill(t)
 	serves(t, b, "the leader is killed")
 }

@@ -145,6 +145,20 @@ func (n *subscription) check(ctx context.Context) {
 	}
 }
 
+// passed notes how far the consumer is after a delivery.
+func (n *subscription) passed(ctx context.Context, m jetstream.Msg, o outcome) {
+	md, err := m.Metadata()
+	if n.cfg.MaxAckPending != 1 || err != nil {
+		n.check(ctx) // others may be pending
+		return
+	}
+	if o.again == 0 {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.floor = max(n.floor, md.Sequence.Stream)
+	}
+}
+
 // failed deals with an error of a fetch.
 func (n *subscription) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoHeartbeat) {

@@ -81,7 +81,7 @@ func TestFind(t *testing.T) {
 // TestEarlierCommands connects to a server whose stream and command have the subjects of
 // an earlier version.
 func TestEarlierCommands(t *testing.T) {
-	n := testenv.StartNATS(t, testenv.NATSBinary(t))
+	n := testenv.NATSAlone(t, testenv.NATSBinary(t), t.TempDir())
 	nc, err := nats.Connect(n.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/holdfast-dev/holdfast/events"
@@ -45,7 +46,10 @@ func (b *Bus) stored(err error) {
 		b.storedAt.Store(time.Now().UnixNano())
 	} else {
 		b.unstored.Add(1)
-		err = fmt.Errorf("the NATS server stores nothing: %w. See its log; after a full disk make room and restart it", err)
+		if b.troubled(troubleStore) {
+			_ = b.nc.Publish(troubleSubject, nil) // the next try says it again
+		}
+		err = fmt.Errorf("%w (%w)", errStore, err)
 	}
 	b.note(troubleStore, err)
 }
@@ -85,10 +89,33 @@ func (b *Bus) Health() error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if t, ok := b.troubles[troubleStore]; ok && time.Since(t.since) > briefly {
+	if t, ok := b.troubles[troubleStore]; ok && time.Since(t.since) > storeBriefly {
 		return &awayError{t.err.Error(), t.err}
 	}
+	if time.Since(b.toldAt) < toldTime {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, errStore)
+	}
 	return nil
+}
+
+// errStore says what helps.
+var errStore = errors.New("the NATS server stores nothing. See its log; after a full disk make room and restart it")
+
+const (
+	troubleSubject = "holdfast.trouble.store" // core NATS, which stores nothing either
+	toldTime       = 5 * time.Second          // tries are repeated sooner
+	storeBriefly   = time.Second              // one try that takes too long may be a disk that is slow
+)
+
+// listen hears from other processes that the server stores nothing: who waits for what
+// another one has to write would not find out.
+func (b *Bus) listen() error {
+	_, err := b.nc.Subscribe(troubleSubject, func(*nats.Msg) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.toldAt = time.Now()
+	})
+	return err
 }
 
 func (b *Bus) connection() error {

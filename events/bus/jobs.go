@@ -57,7 +57,7 @@ func (r *Router) EnqueueJobs(s JobSource) {
 		if queue == "" {
 			return nil
 		}
-		return r.b.enqueue(m, queue, s.Pool, subject, rev)
+		return settle(m.Context(), r.b.enqueue(m, queue, s.Pool, subject, rev))
 	})
 }
 

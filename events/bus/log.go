@@ -29,7 +29,7 @@ func (b *Bus) RepairLog() *Log { return &Log{b: b, repair: true} }
 const eventPrefix = "holdfast.evt."
 
 const (
-	publishTimeout = 5 * time.Second  // of one try
+	publishTimeout = 2 * time.Second  // of one try; what it has stored after that is found by its id
 	appendTimeout  = 30 * time.Second // of all tries; a cluster elects a new leader in about 7 s
 )
 

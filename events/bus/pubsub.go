@@ -178,9 +178,9 @@ func (s *Subscriber) fetch(ctx context.Context, n *subscription, out chan<- *wm.
 		b, err := c.Fetch(1, jetstream.FetchContext(fctx), jetstream.FetchHeartbeat(fetchHeartbeat))
 		if err == nil {
 			for m := range b.Messages() {
-				s.to.deliver(ctx, m, c.CachedInfo().Config.AckWait, out)
+				o := s.to.deliver(ctx, m, c.CachedInfo().Config.AckWait, out)
 				if s.cfg.Resume {
-					n.check(ctx)
+					n.passed(ctx, m, o)
 				}
 			}
 			err = b.Error()

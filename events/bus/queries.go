@@ -17,8 +17,8 @@ import (
 
 const queryPrefix = "holdfast.q."
 
-// queryTimeout ends a query whose answerer has gone; the reads of archives from
-// far away are the slowest.
+// queryTimeout ends a query that nobody answers; the reads of archives from far away are
+// the slowest.
 const queryTimeout = 60 * time.Second
 
 // ErrNobody is wrapped by the error of [Bus.Ask] when nobody answers a subject.
@@ -54,7 +54,8 @@ func (q *Queries) Close() error {
 	return q.svc.Stop()
 }
 
-// Answer makes h answer the queries of a subject below holdfast.q. What h
+// Answer makes h answer the queries of a subject below holdfast.q. The same query may
+// come several times, so h must not change anything. What h
 // returns as an error reaches the asker with its fault code. A []byte answer is
 // sent as it is, anything else as JSON. An answer may have up to 64 MiB.
 func Answer[Q, A any](q *Queries, subject string, h func(ctx context.Context, query Q) (A, error)) error {
@@ -97,17 +98,6 @@ func (q *Queries) respond(r micro.Request, h func() (any, error)) {
 	if err != nil {
 		q.b.log.Warn("answer lost", fields(map[string]any{"subject": r.Subject(), "error": err.Error()})...)
 	}
-}
-
-// Ask sends a query below holdfast.q and decodes the answer into answer, as it
-// is if that is a *[]byte. When nobody answers the error has the code
-// [fault.Unavailable].
-func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error {
-	m, err := b.ask(ctx, queryTimeout, subject, query)
-	if err != nil {
-		return unanswered(err, subject)
-	}
-	return decodeAnswer(m, answer)
 }
 
 // unanswered says for people who has not answered.

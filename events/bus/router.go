@@ -104,6 +104,9 @@ func openEvent(m *wm.Message, subject, revision string) (events.Envelope, error)
 	return env, err
 }
 
+// unavailableWait is when a message is tried again whose handler could not reach the log.
+const unavailableWait = 5 * time.Second
+
 // setAside is when an event that cannot be handled is looked at again.
 const setAside = time.Minute
 
@@ -119,6 +122,8 @@ func settle(ctx context.Context, err error) error {
 	}
 	if after, ok := events.RetryDelay(err); ok {
 		d.retry.Store(int64(after))
+	} else if errors.Is(err, events.ErrUnavailable) { // no fault of the message: it must not wait longer each time
+		d.retry.Store(int64(unavailableWait))
 	}
 	return err
 }

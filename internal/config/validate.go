@@ -46,7 +46,7 @@ func (f *file) validateServer(c *Config) {
 		f.about("http.max_wait", "must be at least 1s")
 	}
 	if c.HTTP.MaxQueued < 1 {
-		f.about("$.http.max_queued", "must be at least 1")
+		f.about("http.max_queued", "must be at least 1")
 	}
 	if (c.HTTP.TLS.Cert == "") != (c.HTTP.TLS.Key == "") {
 		f.about("http.tls", "needs both cert and key")

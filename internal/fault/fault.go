@@ -31,6 +31,7 @@ const (
 	RateLimited         Code = "rate_limited"
 	BackupFailed        Code = "backup_failed"
 	RestoreFailed       Code = "restore_failed"
+	BadArchive          Code = "archive_unreadable" // the archive is not at its destination, or not as it was stored
 	Unavailable         Code = "unavailable"
 	Internal            Code = "internal"
 )

@@ -43,10 +43,10 @@ func TestRun(t *testing.T) {
 		"it fails":                         {watch(false, false), func(context.Context) (int, error) { return 0, failed }, failed, "", 0},
 		"it moves":                         {watch(true, false), func(context.Context) (int, error) { time.Sleep(time.Hour); return 7, nil }, nil, "", time.Hour},
 		"nothing moves":                    {watch(false, false), until, guard.ErrStalled, "nothing moved for 1m0s in the phase upload", 61 * time.Second},
-		"it is taken over":                 {watch(true, true), until, errTaken, "", 6 * time.Second},
-		"it does not end":                  {watch(true, true), func(context.Context) (int, error) { time.Sleep(time.Hour); return 7, nil }, errTaken, "", 6*time.Second + guard.GiveUp},
+		"it is taken over":                 {watch(true, true), until, errTaken, "", 4 * time.Second},
+		"it does not end":                  {watch(true, true), func(context.Context) (int, error) { time.Sleep(time.Hour); return 7, nil }, errTaken, "", 4*time.Second + guard.GiveUp},
 		"it panics":                        {watch(true, false), func(context.Context) (int, error) { panic("oh") }, nil, "panic: oh", 0},
-		"it ends well as it is taken over": {watch(true, true), func(ctx context.Context) (int, error) { <-ctx.Done(); return 7, nil }, nil, "", 6 * time.Second},
+		"it ends well as it is taken over": {watch(true, true), func(ctx context.Context) (int, error) { <-ctx.Done(); return 7, nil }, nil, "", 4 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -80,24 +80,35 @@ func HashKey(key string) string {
 
 const localKey = "key"
 
-// authenticate finds the key of a request.
+// authenticate finds the key of a request. What it is answered is for this key only:
+// no cache may keep it.
 func (g *Gateway) authenticate(c *fiber.Ctx) error {
-	secret := c.Get("X-API-Key")
-	if scheme, token, ok := strings.Cut(c.Get(fiber.HeaderAuthorization), " "); secret == "" && ok && strings.EqualFold(scheme, "bearer") {
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Vary(headerKey, fiber.HeaderAuthorization)
+	k, err := g.keyIn(c.Get(headerKey), c.Get(fiber.HeaderAuthorization))
+	if err != nil {
+		return err
+	}
+	c.Locals(localKey, k)
+	return c.Next()
+}
+
+const headerKey = "X-API-Key"
+
+// keyIn returns the key that the headers X-API-Key and Authorization of a request hold.
+func (g *Gateway) keyIn(secret, authorization string) (Key, error) {
+	if scheme, token, ok := strings.Cut(authorization, " "); secret == "" && ok && strings.EqualFold(scheme, "bearer") {
 		secret = token
 	}
 	if secret == "" {
-		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
-		return fault.Errorf(fault.Unauthenticated, "An API key is needed: send it in the header X-API-Key")
+		return Key{}, fault.Errorf(fault.Unauthenticated, "An API key is needed: send it in the header X-API-Key")
 	}
 	// The lookup goes by the hash, so its time says nothing of the key.
 	k, ok := (*g.keys.Load())[HashKey(strings.TrimSpace(secret))]
 	if !ok || !k.Expires.IsZero() && time.Now().After(k.Expires) {
-		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
-		return fault.Errorf(fault.Unauthenticated, "The API key is unknown or has expired")
+		return Key{}, fault.Errorf(fault.Unauthenticated, "The API key is unknown or has expired")
 	}
-	c.Locals(localKey, k)
-	return c.Next()
+	return k, nil
 }
 
 func keyOf(c *fiber.Ctx) Key {

@@ -27,6 +27,9 @@ func (g *Gateway) cancel(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := g.claim(c, b.Project, ""); err != nil {
+		return err
+	}
 	pool, workers, err := g.poolWithWorker(c.UserContext(), backup.Service, b.Pool)
 	if err != nil {
 		return err
@@ -72,6 +75,9 @@ func (g *Gateway) cancel(c *fiber.Ctx) error {
 func (g *Gateway) cancelRestore(c *fiber.Ctx) error {
 	r, err := g.findAnyRestore(c)
 	if err != nil {
+		return err
+	}
+	if err := g.claim(c, r.Project, ""); err != nil {
 		return err
 	}
 	pool, workers, err := g.poolWithWorker(c.UserContext(), restore.Service, r.Pool)

@@ -8,7 +8,6 @@ import (
 	"hash"
 	"io"
 	"math"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,13 +36,17 @@ func (g *Gateway) download(c *fiber.Ctx) error {
 	if err := backup.Readable(state); err != nil {
 		return err
 	}
-	if c.Query("redirect") == "true" {
+	redirect, err := oneOf(c, "redirect", []string{"true", "false"})
+	if err != nil {
+		return err
+	}
+	if redirect == "true" {
 		if url := g.signed(c, b); url != "" {
 			return c.Redirect(url, fiber.StatusFound)
 		}
 	}
 	etag := describe(c, b)
-	if matches(c.Get(fiber.HeaderIfNoneMatch), etag) {
+	if matches(headerList(c, fiber.HeaderIfNoneMatch), etag) {
 		return c.SendStatus(fiber.StatusNotModified)
 	}
 	from, to, err := askedRange(c, etag, b.Size)
@@ -69,9 +72,8 @@ func askedRange(c *fiber.Ctx, etag string, size int64) (from, to int64, err erro
 	}
 	from, to, partial, err := parseRange(header, size)
 	if err != nil {
+		asError(c)
 		c.Set(fiber.HeaderContentRange, fmt.Sprintf("bytes */%d", size))
-		c.Response().Header.Del(fiber.HeaderContentDisposition)
-		c.Response().Header.Del(fiber.HeaderETag)
 		return 0, 0, err
 	}
 	if partial {
@@ -83,16 +85,16 @@ func askedRange(c *fiber.Ctx, etag string, size int64) (from, to int64, err erro
 
 // stream answers with the bytes of an archive as they come.
 func (g *Gateway) stream(c *fiber.Ctx, b catalog.Backup, from, to int64) error {
-	select {
-	case g.downloads <- struct{}{}:
-	default:
-		return fault.Errorf(fault.Unavailable, "Too many downloads are running; try again")
+	release, err := g.downloads.takeFor(keyOf(c), "downloads that run", "try again when one has ended")
+	if err != nil {
+		asError(c)
+		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	id := requestIDOf(c)
 	r := &chunks{
-		from: from, to: to, left: to - from, next: make(chan chan piece, ahead), conn: c.Context().Conn(), stall: g.cfg.Stall,
-		end: sync.OnceFunc(func() { cancel(); <-g.downloads }),
+		from: from, to: to, left: to - from, next: make(chan chan piece, ahead),
+		end: sync.OnceFunc(func() { cancel(); release() }),
 	}
 	r.broke = func(err error) {
 		g.cfg.Logger.Error("download broke off", logging.Backup(b.ID), zap.String("request_id", id), zap.Error(err))
@@ -100,19 +102,34 @@ func (g *Gateway) stream(c *fiber.Ctx, b catalog.Backup, from, to int64) error {
 	if from == 0 && to == b.Size {
 		r.sum, r.want = sha256.New(), b.SHA256
 	}
-	go r.fetch(ctx, func(offset, n int64) ([]byte, error) {
-		return g.b.Archive(ctx, b.Pool, backup.ArchiveRead{Destination: b.Destination, Key: b.Key, Offset: offset, Length: n})
-	})
-	if err := r.begin(); err != nil { // as long as the answer can still say why
-		r.end()
-		c.Status(fiber.StatusOK)
-		for _, h := range []string{fiber.HeaderContentRange, fiber.HeaderContentDisposition, fiber.HeaderETag, fiber.HeaderAcceptRanges} {
-			c.Response().Header.Del(h)
+	ask := func(offset, n int64) ([]byte, error) {
+		p, err := g.b.Archive(ctx, b.Pool, backup.ArchiveRead{Destination: b.Destination, Key: b.Key, Offset: offset, Length: n})
+		if err == nil && int64(len(p)) != n {
+			err = fault.Wrap(fmt.Errorf("%d bytes at %d, want %d", len(p), offset, n), fault.BadArchive, "The archive at the destination is shorter than it was stored; verify the backup")
 		}
+		return p, err
+	}
+	go r.fetch(ctx, ask)
+	err = r.begin()
+	if err == nil && to-from > backup.MaxRead { // an object that was cut off is noticed while the answer can still say so
+		_, err = ask(to-1, 1)
+	}
+	if err != nil {
+		r.end()
+		asError(c)
 		return err
 	}
 	c.Context().SetBodyStream(r, int(to-from))
 	return nil
+}
+
+// asError takes back what an answer has said of an archive that it will not carry.
+func asError(c *fiber.Ctx) {
+	c.Status(fiber.StatusOK)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	for _, h := range []string{fiber.HeaderContentRange, fiber.HeaderContentDisposition, fiber.HeaderETag, fiber.HeaderAcceptRanges} {
+		c.Response().Header.Del(h)
+	}
 }
 
 // signedFor is how long a URL of the destination itself is good.
@@ -144,6 +161,7 @@ func describe(c *fiber.Ctx, b catalog.Backup) (etag string) {
 	c.Set(fiber.HeaderContentType, typ)
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+name+`"`)
 	c.Set(fiber.HeaderETag, etag)
+	c.Set(fiber.HeaderCacheControl, "private, no-cache") // a client may keep it, and asks whether it still may have it
 	c.Set(fiber.HeaderAcceptRanges, "bytes")
 	return etag
 }
@@ -151,8 +169,8 @@ func describe(c *fiber.Ctx, b catalog.Backup) (etag string) {
 // parseRange reads one range of bytes (RFC 9110, 14.2). Several at a time are
 // answered with the whole, which the RFC allows.
 func parseRange(header string, size int64) (from, to int64, partial bool, err error) {
-	spec, ok := strings.CutPrefix(strings.TrimSpace(header), "bytes=")
-	if !ok || strings.Contains(spec, ",") {
+	unit, spec, ok := strings.Cut(strings.TrimSpace(header), "=")
+	if !ok || !strings.EqualFold(unit, "bytes") || strings.Contains(spec, ",") {
 		return 0, size, false, nil
 	}
 	bad := fault.Errorf(fault.BadRange, "The range does not lie within the %d bytes of the archive", size)
@@ -195,6 +213,15 @@ func position(digits string) (int64, bool) {
 	return n, true
 }
 
+// headerList returns a header that is a list, which may be spread over several lines.
+func headerList(c *fiber.Ctx, name string) string {
+	var lines []string
+	for _, v := range c.Request().Header.PeekAll(name) {
+		lines = append(lines, string(v))
+	}
+	return strings.Join(lines, ", ")
+}
+
 // matches reports whether a header If-None-Match names a tag (RFC 9110, 13.1.2).
 func matches(header, etag string) bool {
 	if strings.TrimSpace(header) == "*" {
@@ -222,11 +249,9 @@ type chunks struct {
 	from, to int64
 	next     chan chan piece // in order
 	cur      []byte
-	conn     net.Conn
-	stall    time.Duration // a client that takes nothing for so long is cut off; a slow one is kept
-	left     int64         // bytes that no piece has brought yet
-	sum      hash.Hash     // of what came so far; nil when only a part is asked for
-	want     string        // what the log says that sum is in the end
+	left     int64     // bytes that no piece has brought yet
+	sum      hash.Hash // of what came so far; nil when only a part is asked for
+	want     string    // what the log says that sum is in the end
 	end      func()
 	broke    func(error) // is told why the rest does not come
 }
@@ -249,7 +274,7 @@ func (r *chunks) take(p piece) error {
 	if r.sum != nil {
 		_, _ = r.sum.Write(p.b) // has no errors
 		if r.left == 0 && hex.EncodeToString(r.sum.Sum(nil)) != r.want {
-			return fault.Errorf(fault.Conflict, "The archive at the destination is not the one that was stored: its checksum is another than the one in the event log")
+			return fault.Errorf(fault.BadArchive, "The archive at the destination is not the one that was stored: its checksum is another than the one in the event log")
 		}
 	}
 	r.cur = p.b
@@ -269,9 +294,6 @@ func (r *chunks) fetch(ctx context.Context, ask func(offset, n int64) ([]byte, e
 		}
 		go func() {
 			b, err := ask(off, n)
-			if err == nil && int64(len(b)) != n {
-				err = fmt.Errorf("the archive has changed its size: %d bytes at %d, want %d", len(b), off, n)
-			}
 			p <- piece{b, err}
 		}()
 	}
@@ -280,9 +302,6 @@ func (r *chunks) fetch(ctx context.Context, ask func(offset, n int64) ([]byte, e
 // Read implements io.Reader. An error cuts the connection, so that the client
 // knows that something is missing and may resume.
 func (r *chunks) Read(p []byte) (int, error) {
-	if err := r.conn.SetWriteDeadline(time.Now().Add(r.stall)); err != nil {
-		return 0, err
-	}
 	for len(r.cur) == 0 {
 		next, ok := <-r.next
 		if !ok {
@@ -301,5 +320,5 @@ func (r *chunks) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (r *chunks) Close() error {
 	r.end()
-	return r.conn.SetWriteDeadline(time.Time{})
+	return nil
 }

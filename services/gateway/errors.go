@@ -34,6 +34,8 @@ func statusOf(code fault.Code) int {
 		return fiber.StatusUnsupportedMediaType
 	case fault.BadRange:
 		return fiber.StatusRequestedRangeNotSatisfiable
+	case fault.BadArchive:
+		return fiber.StatusBadGateway
 	case fault.RateLimited:
 		return fiber.StatusTooManyRequests
 	case fault.Unavailable:
@@ -48,11 +50,12 @@ func statusOf(code fault.Code) int {
 var frameworkFaults = map[int]error{
 	fiber.StatusNotFound:                    fault.Errorf(fault.NotFound, "There is no such route"),
 	fiber.StatusMethodNotAllowed:            fault.Errorf(fault.MethodNotAllowed, "The route does not know this method; the header Allow names those that it knows"),
-	fiber.StatusRequestEntityTooLarge:       fault.Errorf(fault.TooLarge, "The body is larger than 1 MiB"),
+	fiber.StatusRequestEntityTooLarge:       fault.Errorf(fault.TooLarge, "The body is too large: it may have 1 MiB, and 16 KiB without a valid API key"),
 	fiber.StatusUnsupportedMediaType:        fault.Errorf(fault.UnsupportedMedia, "The body must be JSON"),
 	fiber.StatusRequestHeaderFieldsTooLarge: fault.Errorf(fault.TooLarge, "The headers have more than 16 KiB"),
 	fiber.StatusBadRequest:                  fault.Errorf(fault.Invalid, "The request is not valid HTTP"),
 	fiber.StatusRequestTimeout:              fault.Errorf(fault.Invalid, "The request took too long to arrive"),
+	fiber.StatusHTTPVersionNotSupported:     fault.Errorf(fault.Invalid, "The server speaks HTTP/1.1 and HTTP/1.0"),
 }
 
 // problem is the body of every error.
@@ -69,38 +72,39 @@ const (
 	retryAfterQueue = "60" // a job takes its time
 )
 
-// answerError is the one place where errors become answers.
-func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
-	status := 0
+// describeError returns what clients are told of an error.
+func describeError(err error) (status int, code fault.Code, message string) {
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
-		if fe.Code == fiber.StatusRequestHeaderFieldsTooLarge { // no route was found, so nobody else logs it
-			status = fe.Code
-			g.cfg.Logger.Warn("request refused: its headers are too large", zap.String("request_id", requestIDOf(c)), zap.String("remote", c.IP()))
-		}
 		if known, ok := frameworkFaults[fe.Code]; ok {
-			err = known
+			return fe.Code, fault.CodeOf(known), fault.MessageOf(known)
 		}
 	}
-	code, message := fault.CodeOf(err), fault.MessageOf(err)
+	code, message = fault.CodeOf(err), fault.MessageOf(err)
 	if damage, ok := errors.AsType[*events.DamageError](err); ok {
 		code, message = fault.Unavailable, "Nothing can be written: "+damage.Error()
 	} else if code == fault.Internal && errors.Is(err, events.ErrUnavailable) {
 		code, message = fault.Unavailable, "The event log is out of reach; try again"
 	}
+	return statusOf(code), code, message
+}
+
+// answerError is the one place where errors become answers.
+func (g *Gateway) answerError(c *fiber.Ctx, err error) error {
+	status, code, message := describeError(err)
 	if code == fault.Internal {
 		message = "Internal error; the log of holdfastd says more under the request id " + requestIDOf(c)
 	}
-	if code == fault.Unavailable {
+	//nolint:exhaustive // the codes that have a header of their own
+	switch code {
+	case fault.Unavailable:
 		c.Set(fiber.HeaderRetryAfter, retryAfter)
-	}
-	if code == fault.RateLimited {
+	case fault.RateLimited:
 		c.Set(fiber.HeaderRetryAfter, retryAfterQueue)
+	case fault.Unauthenticated:
+		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 	}
 	if code == fault.Internal || errors.Unwrap(err) != nil {
 		g.cfg.Logger.Error("request failed", zap.String("request_id", requestIDOf(c)), zap.String("code", string(code)), zap.Error(err))
-	}
-	if status == 0 {
-		status = statusOf(code)
 	}
 	return c.Status(status).JSON(problem{Error: message, Code: code, RequestID: requestIDOf(c)})
 }

@@ -38,7 +38,8 @@ type Config struct {
 	Keys    []Key
 	Monitor *monitor.Monitor // gets the gateway's warnings and metrics
 	Metrics bool             // serve /metrics; false: another port of this process does
-	Stall   time.Duration    // a client that takes nothing of a download for so long is cut off; default 30 s
+	Stall   time.Duration    // a client that takes nothing of an answer for so long is cut off; default 30 s
+	Conns   int              // connections at a time; default 4096
 	Logger  *zap.Logger
 }
 
@@ -75,17 +76,17 @@ type Gateway struct {
 	b         Backend
 	app       *fiber.App
 	listener  net.Listener
-	waiting   chan struct{}                  // one for each request that waits
-	downloads chan struct{}                  // one for each download
+	metrics   *metrics
+	waiting   places // of requests that wait
+	downloads places
 	keys      atomic.Pointer[map[string]Key] // by hash
 	pools     pools
 }
 
-// Limits of what goes on at the same time, since a client that has gone away is
-// noticed late.
+// Limits of what goes on at the same time. API keys share them, see [places].
 const (
 	maxWaiting   = 512
-	maxDownloads = 16
+	maxDownloads = 32
 )
 
 const (
@@ -97,27 +98,43 @@ const (
 // New opens the port. The caller must call [Gateway.Run]. Until then nobody is answered.
 func New(ctx context.Context, cfg Config, b Backend) (*Gateway, error) {
 	g := &Gateway{
-		cfg: cfg, b: b, waiting: make(chan struct{}, maxWaiting), downloads: make(chan struct{}, maxDownloads),
+		cfg: cfg, b: b, waiting: places{all: maxWaiting}, downloads: places{all: maxDownloads},
 		pools: pools{without: map[string]time.Time{}, noRestorer: map[string]time.Time{}},
 	}
 	g.SetKeys(cfg.Keys)
 	if g.cfg.Stall == 0 {
 		g.cfg.Stall = 30 * time.Second
 	}
-	var lc net.ListenConfig
-	var err error
-	if g.listener, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
+	if err := g.listen(ctx); err != nil {
 		return nil, err
-	}
-	if cfg.TLS != nil {
-		g.listener = tls.NewListener(g.listener, cfg.TLS)
 	}
 	g.app = fiber.New(fiber.Config{
 		AppName: "holdfast", DisableStartupMessage: true, Immutable: true, BodyLimit: bodyLimit, ReadBufferSize: headerLimit, ErrorHandler: g.answerError,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, // no WriteTimeout: a download has a deadline of its own
+		RequestMethods: methods(), DisablePreParseMultipartForm: true, CaseSensitive: true,
 	})
+	g.metrics = newMetrics(g.b, g.pools.workers)
 	g.routes()
+	g.guard()
 	return g, nil
+}
+
+// listen opens the port.
+func (g *Gateway) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	conns := g.cfg.Conns
+	if conns == 0 {
+		conns = maxConns
+	}
+	g.listener = &listener{Listener: l, places: &places{all: conns}, stall: g.cfg.Stall, plain: g.cfg.TLS == nil, log: g.cfg.Logger}
+	if g.cfg.TLS != nil {
+		g.listener = tls.NewListener(g.listener, g.cfg.TLS)
+	}
+	return nil
 }
 
 // SetKeys takes the place of the keys of [Config]: who has another is refused from now on.
@@ -133,33 +150,32 @@ func (g *Gateway) SetKeys(keys []Key) {
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) routes() {
-	metrics := newMetrics(g.b, g.pools.workers)
 	m := g.cfg.Monitor
-	m.Register(metrics, metrics.requests)
+	m.Register(g.metrics, g.metrics.requests)
 	m.Warn(g.warnings)
 	m.Pools(g.pools.states)
-	g.app.Use(g.accessLog(metrics), recoverer.New())
+	g.app.Use(g.accessLog, recoverer.New())
 	g.app.Get("/healthz", adaptor.HTTPHandler(m.Healthz()))
 	g.app.Get("/readyz", adaptor.HTTPHandler(m.Readyz()))
 	if g.cfg.Metrics {
 		g.app.Get("/metrics", adaptor.HTTPHandler(m.Metrics()))
 	}
 
-	api := g.app.Group("/api/v1", g.authenticate, g.writable)
+	api := g.app.Group("/api/v1", g.authenticate, unencoded, g.writable)
 	read, write := need("backups", Read), need("backups", Write)
 	api.Get("/backups", read, g.list)
 	api.Post("/backups", write, g.create)
 	api.Get("/backups/:id", read, g.get)
-	api.Delete("/backups/:id", write, g.delete)
+	api.Delete("/backups/:id", write, noBody, g.delete)
 	api.Get("/backups/:id/download", read, g.download)
-	api.Post("/backups/:id/verify", write, g.verify)
-	api.Post("/backups/:id/cancel", write, g.cancel)
+	api.Post("/backups/:id/verify", write, noBody, g.verify)
+	api.Post("/backups/:id/cancel", write, noBody, g.cancel)
 	api.Get("/projects", read, g.projects)
 	api.Get("/projects/:id", read, g.getProject)
 	api.Post("/backups/:id/restore", write, g.restore)
 	api.Get("/restores/:id", read, g.getRestore)
-	api.Post("/restores/:id/undo", write, g.undo)
-	api.Post("/restores/:id/cancel", write, g.cancelRestore)
+	api.Post("/restores/:id/undo", write, noBody, g.undo)
+	api.Post("/restores/:id/cancel", write, noBody, g.cancelRestore)
 }
 
 // writable refuses what would write while the log is damaged.

@@ -28,7 +28,6 @@ var (
 	descRestored = prometheus.NewDesc("holdfast_last_restore_timestamp_seconds", "When the last restore into a project ended in this status.", []string{"project", "status"}, nil)
 	descBroken   = prometheus.NewDesc("holdfast_undecodable_events", "Events of the log that cannot be decoded.", nil, nil)
 	descLetters  = prometheus.NewDesc("holdfast_dead_letters", "Commands of the last 90 days that were set aside, because they could not be decoded or failed each time.", nil, nil)
-	descLost     = prometheus.NewDesc("holdfast_log_damaged", "Whether the event log has lost something that nobody has accepted, so that nothing is written.", nil, nil)
 	descWorkers  = prometheus.NewDesc("holdfast_pool_has_worker", "Whether a pool that has projects or backups to make has a worker.", []string{"pool"}, nil)
 )
 
@@ -40,7 +39,7 @@ func newMetrics(b Backend, workers func() map[string]bool) *metrics {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	monitor.Catalog(m.b.Catalog).Describe(out)
-	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLetters, descLost, descWorkers} {
+	for _, d := range []*prometheus.Desc{descBackups, descBytes, descDuration, descQueue, descSuccess, descDamaged, descRestores, descRestored, descBroken, descLetters, descWorkers} {
 		out <- d
 	}
 }
@@ -51,13 +50,6 @@ func (m *metrics) collectLog(ctx context.Context, gauge func(d *prometheus.Desc,
 		if n, _, err := m.b.DeadLetters(ctx); err == nil {
 			gauge(descLetters, float64(n))
 		}
-	}
-	if m.b.Damage != nil {
-		lost := 0.0
-		if m.b.Damage() != nil {
-			lost = 1
-		}
-		gauge(descLost, lost)
 	}
 	for pool, has := range m.workers() {
 		n := 0.0

@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/events"
 	"github.com/holdfast-dev/holdfast/services/backup"
+	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/restore"
 )
 
@@ -27,6 +28,13 @@ func (s *server) restoring() (path string, cmd restore.Create) {
 	id, _, _ := strings.Cut(rest, `"`)
 	done := events.BackupAggregate("p", id)
 	s.append(done, events.BackupAdopted{Pool: "default", Type: "config", Destination: "local", CreatedAt: time.Now(), EndedAt: time.Now(), Completed: events.BackupCompleted{Attempt: 1, Pool: "default", Key: "p/x.tar.gz", Parts: []events.Part{{Name: "config"}}}})
+	last, err := s.log.Last(s.t.Context(), done)
+	if err == nil {
+		_, err = s.catalog.Get(s.t.Context(), catalog.Get{ID: id, Min: last.Revision})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	a = s.want(s.call("POST", "/api/v1/backups/"+id+"/restore", `{}`, "Prefer", "wait=0"), 202)
 	path = a.Header.Get("Location")
 	c, ok := s.queue.Load(path[strings.LastIndex(path, "/")+1:])

@@ -66,7 +66,10 @@ func listQuery(c *fiber.Ctx) (q catalog.List, err error) {
 	for _, s := range catalog.Statuses() {
 		statuses = append(statuses, string(s))
 	}
-	q.Project, q.Only = c.Query("projectId"), keyOf(c).only()
+	if q.Project, err = query(c, "projectId"); err != nil {
+		return q, err
+	}
+	q.Only = keyOf(c).only()
 	var status, stats string
 	for _, p := range []struct {
 		name    string
@@ -92,8 +95,11 @@ func listQuery(c *fiber.Ctx) (q catalog.List, err error) {
 	if q.CreatedBefore, err = moment(c, "createdBefore"); err != nil {
 		return q, err
 	}
-	q.After, err = decodeCursor(c.Query("cursor"))
-	if err == nil && q.After != nil && q.Offset > 0 {
+	cursor, err := query(c, "cursor")
+	if err != nil {
+		return q, err
+	}
+	if q.After, err = decodeCursor(cursor); err == nil && q.After != nil && q.Offset > 0 {
 		err = fault.Errorf(fault.Invalid, "cursor and offset exclude each other")
 	}
 	return q, err

@@ -1,12 +1,7 @@
 package gateway
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,46 +12,33 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/fault"
 )
 
-// decodeBody reads a JSON object into v. A field that v does not have is an
-// error: a misspelt "encrypt" must not give a plain-text backup.
-func decodeBody(c *fiber.Ctx, v any) error {
-	if typ := c.Get(fiber.HeaderContentType); typ != "" {
-		if m, _, err := mime.ParseMediaType(typ); err != nil || m != fiber.MIMEApplicationJSON {
-			return fault.Errorf(fault.UnsupportedMedia, "The body must be JSON: send it with Content-Type: application/json")
-		}
+// query returns a query parameter, or "". One that is there twice is refused: which
+// of them counts is uncertain.
+func query(c *fiber.Ctx, name string) (string, error) {
+	all := c.Context().QueryArgs().PeekMulti(name)
+	switch len(all) {
+	case 0:
+		return "", nil
+	case 1:
+		return string(all[0]), nil
 	}
-	d := json.NewDecoder(bytes.NewReader(c.Body()))
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if err == nil {
-		if _, err := d.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		return fault.Errorf(fault.Invalid, "The body must be one JSON object and nothing else")
-	}
-	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fault.Errorf(fault.Invalid, "The field %q must be a %s", typ.Field, typ.Type)
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fault.Errorf(fault.Invalid, "The body has an unknown field %s", name)
-	}
-	return fault.Errorf(fault.Invalid, "The body is not a JSON object")
+	return "", fault.Errorf(fault.Invalid, "%s is there twice", name)
 }
 
 // oneOf returns a query parameter that must be one of some words, or "".
 func oneOf(c *fiber.Ctx, name string, allowed []string) (string, error) {
-	v := c.Query(name)
-	if v == "" || slices.Contains(allowed, v) {
-		return v, nil
+	v, err := query(c, name)
+	if err != nil || v == "" || slices.Contains(allowed, v) {
+		return v, err
 	}
 	return "", fault.Errorf(fault.Invalid, "%s must be one of %s", name, strings.Join(allowed, ", "))
 }
 
 // number returns a query parameter between low and high.
 func number(c *fiber.Ctx, name string, def, low, high int) (int, error) {
-	v := c.Query(name)
-	if v == "" {
-		return def, nil
+	v, err := query(c, name)
+	if err != nil || v == "" {
+		return def, err
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil || n < low || n > high {
@@ -73,9 +55,9 @@ const maxInt = int(^uint(0) >> 1)
 
 // moment returns a query parameter that is a time, or the zero time.
 func moment(c *fiber.Ctx, name string) (time.Time, error) {
-	v := c.Query(name)
-	if v == "" {
-		return time.Time{}, nil
+	v, err := query(c, name)
+	if err != nil || v == "" {
+		return time.Time{}, err
 	}
 	t, err := time.Parse(time.RFC3339, v)
 	if err != nil {
@@ -91,11 +73,20 @@ type preference struct {
 	said  string // what is applied, for Preference-Applied; "" if nothing was preferred
 }
 
+// limit returns how long the request may wait: for the end of its work, or, when it is
+// asynchronous, to hear that it was accepted.
+func (p preference) limit() time.Duration {
+	if p.async {
+		return acceptWait
+	}
+	return p.wait
+}
+
 // prefer reads the header Prefer. Preferences that cannot be understood are
 // ignored, as the RFC wants.
 func prefer(c *fiber.Ctx, most time.Duration) preference {
 	p := preference{wait: most}
-	for v := range strings.SplitSeq(c.Get("Prefer"), ",") {
+	for v := range strings.SplitSeq(headerList(c, "Prefer"), ",") {
 		v, _, _ = strings.Cut(strings.TrimSpace(v), ";")
 		name, value, _ := strings.Cut(v, "=")
 		switch strings.ToLower(strings.TrimSpace(name)) {
@@ -111,13 +102,4 @@ func prefer(c *fiber.Ctx, most time.Duration) preference {
 		}
 	}
 	return p
-}
-
-// idempotencyKey returns the header of that name, or "".
-func idempotencyKey(c *fiber.Ctx) (string, error) {
-	key := c.Get("Idempotency-Key")
-	if len(key) > 255 {
-		return "", fault.Errorf(fault.Invalid, "The header Idempotency-Key must have at most 255 characters")
-	}
-	return key, nil
 }

@@ -32,10 +32,8 @@ func (g *Gateway) restore(c *fiber.Ctx) error {
 		return err
 	}
 	var body restoreBody
-	if len(c.Body()) > 0 {
-		if err := decodeBody(c, &body); err != nil {
-			return err
-		}
+	if err := optionalBody(c, &body); err != nil {
+		return err
 	}
 	cmd, err := g.restoreCommand(c.UserContext(), keyOf(c), b, body)
 	if err != nil {
@@ -48,13 +46,16 @@ func (g *Gateway) restore(c *fiber.Ctx) error {
 	if cmd.ID = restore.NewID(); key != "" {
 		cmd.ID = restore.IDFor(keyOf(c).Hash, b.ID, key)
 	}
-	release, err := g.wait()
+	if err := g.claim(c, cmd.Project, cmd.BodyHash); err != nil {
+		return err
+	}
+	pref := prefer(c, g.cfg.MaxWait)
+	limit, release, err := g.waitingPlace(c, pref.limit(), pref.async)
 	if err != nil {
 		return err
 	}
 	defer release()
-	pref := prefer(c, g.cfg.MaxWait)
-	state, err := g.requestRestore(c, cmd, pref)
+	state, err := g.requestRestore(c, cmd, limit, pref.async)
 	if err != nil {
 		return err
 	}
@@ -125,9 +126,9 @@ func partsOf(types []string, b catalog.Backup) ([]string, error) {
 	return slices.DeleteFunc(held, func(p string) bool { return !slices.Contains(types, p) }), nil
 }
 
-// requestRestore sends the command, unless it was sent before, and waits as long
-// as the client wants.
-func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preference) (restore.State, error) {
+// requestRestore sends the command, unless it was sent before, and waits for the end
+// of the restore, or that it is accepted, at most until limit.
+func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, limit time.Duration, async bool) (restore.State, error) {
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	changed, stop := g.b.Watch(a)
 	defer stop()
@@ -142,11 +143,11 @@ func (g *Gateway) requestRestore(c *fiber.Ctx, cmd restore.Create, pref preferen
 	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
-	before, limit, enough := state.Revision, pref.wait, restore.State.Terminal
-	if pref.async {
-		limit, enough = acceptWait, restore.State.Exists
+	before, enough := state.Revision, restore.State.Terminal
+	if async {
+		enough = restore.State.Exists
 	}
-	return await(ctx, g, a, before, changed, limit, func(s restore.State) (bool, error) {
+	return await(c, g, a, before, changed, limit, func(s restore.State) (bool, error) {
 		if s.Rejected != nil && s.Revision > before {
 			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
 		}
@@ -237,6 +238,9 @@ func (g *Gateway) getRestore(c *fiber.Ctx) error {
 func (g *Gateway) undo(c *fiber.Ctx) error {
 	r, err := g.findRestore(c)
 	if err != nil {
+		return err
+	}
+	if err := g.claim(c, r.Project, ""); err != nil {
 		return err
 	}
 	cmd := restore.Undo{ID: r.ID, Project: r.Project, Pool: r.Pool, Known: r.Revision}

@@ -44,8 +44,8 @@ func TestNobodyDownloadsAnotherArchive(t *testing.T) {
 			if resp.StatusCode == 200 && (err == nil || len(got) >= size) {
 				t.Errorf("%d of %d bytes came, %v", len(got), size, err)
 			}
-			if size < backup.MaxRead && resp.StatusCode != 409 {
-				t.Errorf("status %d, want 409: %s", resp.StatusCode, got)
+			if size < backup.MaxRead && resp.StatusCode != 502 {
+				t.Errorf("status %d, want 502: %s", resp.StatusCode, got)
 			}
 		})
 	}

@@ -20,6 +20,9 @@ func (g *Gateway) verify(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := g.claim(c, b.Project, ""); err != nil {
+		return err
+	}
 	pref := prefer(c, g.cfg.MaxWait)
 	limit := pref.wait
 	if pref.async {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -51,13 +52,16 @@ func (g *Gateway) create(c *fiber.Ctx) error {
 	if key != "" {
 		cmd.ID = backup.IDFor(keyOf(c).Hash, cmd.Project, key)
 	}
-	release, err := g.wait()
+	if err := g.claim(c, cmd.Project, cmd.BodyHash); err != nil {
+		return err
+	}
+	pref := prefer(c, g.cfg.MaxWait)
+	limit, release, err := g.waitingPlace(c, pref.limit(), pref.async)
 	if err != nil {
 		return err
 	}
 	defer release()
-	pref := prefer(c, g.cfg.MaxWait)
-	state, err := g.request(c, cmd, pref)
+	state, err := g.request(c, cmd, limit, pref.async)
 	if err != nil {
 		return err
 	}
@@ -78,18 +82,16 @@ func (g *Gateway) command(ctx context.Context, key Key, body createBody) (backup
 	return c, fill(&c, p, body)
 }
 
-// project returns a project that the key may touch.
+// project returns a project that the key may touch. One that it may not touch is as
+// unknown as one that does not exist, so that nobody learns which there are.
 func (g *Gateway) project(ctx context.Context, key Key, id string) (catalog.Project, error) {
 	projects, err := g.b.Catalog.Projects(ctx, catalog.Projects{})
 	if err != nil {
 		return catalog.Project{}, err
 	}
-	i := slices.IndexFunc(projects, func(p catalog.Project) bool { return p.ID == id })
+	i := slices.IndexFunc(projects, func(p catalog.Project) bool { return p.ID == id && key.may(id) })
 	if i < 0 {
 		return catalog.Project{}, fault.Errorf(fault.ProjectNotFound, "Project not found")
-	}
-	if !key.may(id) {
-		return catalog.Project{}, fault.Errorf(fault.Forbidden, "The API key may not touch the project %s", id)
 	}
 	return projects[i], nil
 }
@@ -121,23 +123,13 @@ func fill(c *backup.Create, p catalog.Project, body createBody) error {
 	return nil
 }
 
-// wait takes a place among the requests that wait.
-func (g *Gateway) wait() (release func(), err error) {
-	select {
-	case g.waiting <- struct{}{}:
-		return func() { <-g.waiting }, nil
-	default:
-		return nil, fault.Errorf(fault.Unavailable, "Too many requests are waiting for backups; send Prefer: respond-async, or try again")
-	}
-}
-
 // acceptWait is how long an asynchronous request waits to hear that its backup
 // was accepted. When the worker is away, the command lies safely in the queue.
 const acceptWait = 5 * time.Second
 
-// request sends the command, unless it was sent before, and waits as long as the
-// client wants.
-func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (backup.State, error) {
+// request sends the command, unless it was sent before, and waits for the end of the
+// backup, or that it is accepted, at most until limit.
+func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, limit time.Duration, async bool) (backup.State, error) {
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	changed, stop := g.b.Watch(a)
 	defer stop()
@@ -155,12 +147,11 @@ func (g *Gateway) request(c *fiber.Ctx, cmd backup.Create, pref preference) (bac
 	} else if err := g.send(c, cmd); err != nil {
 		return state, err
 	}
-	before, limit := state.Revision, pref.wait
-	enough := func(s backup.State) bool { return s.Terminal() }
-	if pref.async {
-		limit, enough = acceptWait, backup.State.Exists
+	before, enough := state.Revision, backup.State.Terminal
+	if async {
+		enough = backup.State.Exists
 	}
-	return await(ctx, g, a, before, changed, limit, func(s backup.State) (bool, error) {
+	return await(c, g, a, before, changed, limit, func(s backup.State) (bool, error) {
 		if s.Rejected != nil && s.Revision > before {
 			return true, fault.Errorf(fault.Code(s.Rejected.Code), "%s", s.Rejected.Message)
 		}
@@ -186,7 +177,7 @@ func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
 
 // A request that waits bears it for a moment that the log cannot be used.
 const (
-	sickLimit = 3 * time.Second
+	sickLimit = 2 * time.Second
 	sickLook  = 500 * time.Millisecond
 )
 
@@ -201,10 +192,15 @@ func (g *Gateway) health() error {
 // missed something.
 const look = 2 * time.Second
 
+// leftLook is how often a waiting request looks whether its client is still there.
+const leftLook = 500 * time.Millisecond
+
 // await reads the state of a, at least up to known, until over says that it is
-// enough, or limit has passed.
-func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregate, known events.Revision, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
-	deadline := time.After(limit)
+// enough, or limit has passed, or the client has left.
+func await[S events.State[S]](c *fiber.Ctx, g *Gateway, a events.Aggregate, known events.Revision, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
+	ctx, conn := c.UserContext(), c.Context().Conn()
+	deadline, left := time.After(limit), time.NewTicker(leftLook)
+	defer left.Stop()
 	var sick time.Time // since when the log cannot be used
 	for {
 		state, err := fold[S](ctx, g, a, known)
@@ -230,11 +226,28 @@ func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregat
 		if done, err := over(state); done || err != nil {
 			return state, err
 		}
+		if !waitFor(changed, left.C, deadline, conn) {
+			return state, nil
+		}
+	}
+}
+
+// waitFor waits until the log may have changed. It reports false when the deadline has
+// passed or the client has left.
+func waitFor(changed <-chan struct{}, left, deadline <-chan time.Time, conn net.Conn) bool {
+	again := time.After(look)
+	for {
 		select {
 		case <-changed:
-		case <-time.After(look):
+			return true
+		case <-again:
+			return true
+		case <-left:
+			if hasLeft(conn) {
+				return false
+			}
 		case <-deadline:
-			return state, nil
+			return false
 		}
 	}
 }
@@ -243,7 +256,7 @@ func await[S events.State[S]](ctx context.Context, g *Gateway, a events.Aggregat
 // may allows it, and waits until over says that it is enough, or limit has passed.
 func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, known events.Revision, may func(S) error, limit time.Duration, over func(before, now S) (bool, error)) (now S, err error) {
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
-	release, err := g.wait()
+	limit, release, err := g.waitingPlace(c, limit, false)
 	if err != nil {
 		return now, err
 	}
@@ -260,7 +273,7 @@ func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, kn
 	if err != nil {
 		return before, err
 	}
-	return await(ctx, g, a, known, changed, limit, func(s S) (bool, error) { return over(before, s) })
+	return await(c, g, a, known, changed, limit, func(s S) (bool, error) { return over(before, s) })
 }
 
 // fold reads an aggregate, at least up to known.

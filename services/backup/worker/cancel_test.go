@@ -225,8 +225,7 @@ func (l watched) Append(ctx context.Context, a events.Aggregate, expected events
 // TestCancelledMeansGone has a worker that died: what it has stored is removed before the
 // backup ends, since the client is answered then.
 func TestCancelledMeansGone(t *testing.T) {
-	var b *bench
-	b = newBench(t, fine)
+	b := newBench(t, fine)
 	env := b.request()
 	b.append(events.BackupStarted{Attempt: 1, Worker: "dead", Token: "one"})
 	b.put(1, backup.Mark("", "one"))

@@ -23,7 +23,7 @@ func (w *Worker) Read(ctx context.Context, q backup.ArchiveRead) ([]byte, error)
 	}
 	r, err := store.Open(ctx, q.Key, q.Offset, q.Length)
 	if errors.Is(err, destination.ErrNotExist) {
-		return nil, fault.Wrap(err, fault.Conflict, "The archive is not at its destination any more")
+		return nil, fault.Wrap(err, fault.BadArchive, "The archive is not at its destination any more; verify the backup")
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "The destination cannot be read; the log of the worker says why")

@@ -31,19 +31,37 @@ func (w *Worker) KeepRegistered(ctx context.Context) error {
 			return nil
 		case <-time.After(problemEvery):
 		}
-		all := time.Since(last) >= registerEvery
-		if all {
-			last = time.Now()
+		projects := w.withProblems()
+		if time.Since(last) >= registerEvery {
+			last, projects = time.Now(), w.cfg.Projects
 		}
-		for _, p := range w.cfg.Projects {
-			if !all && !w.hasProblem(p.ID) {
-				continue
-			}
-			if err := w.register(ctx, p, p.Resolve(ctx)); err != nil && ctx.Err() == nil {
+		found := w.look(ctx, projects)
+		for _, p := range projects {
+			if err := w.register(ctx, p, found[p.ID]); err != nil && ctx.Err() == nil {
 				w.cfg.Logger.Warn("a project cannot be registered", logging.Project(p.ID), zap.Error(err))
 			}
 		}
 	}
+}
+
+// withProblems returns the projects that had a problem when they were last registered, and
+// those with which they share something.
+func (w *Worker) withProblems() (out []Project) {
+	wanted := map[string]bool{}
+	w.mu.Lock()
+	for _, p := range w.cfg.Projects {
+		wanted[p.ID] = wanted[p.ID] || w.hasProblem(p.ID)
+		for _, o := range w.overlaps[p.ID] {
+			wanted[o.Other] = true
+		}
+	}
+	w.mu.Unlock()
+	for _, p := range w.cfg.Projects {
+		if wanted[p.ID] {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // hasProblem reports whether a project had a problem when it was last registered, or could
@@ -56,12 +74,7 @@ func (w *Worker) hasProblem(id string) bool {
 // Register records what the worker can back up, where that has changed. A project
 // that cannot be backed up is registered with its problem.
 func (w *Worker) Register(ctx context.Context) error {
-	found := make(map[string]project.Project, len(w.cfg.Projects))
-	for _, p := range w.cfg.Projects {
-		found[p.ID] = p.Resolve(ctx)
-	}
-	shared := project.Shared(found)
-	w.shared.Store(&shared)
+	found := w.look(ctx, w.cfg.Projects)
 	var errs []error // of one project, which must not keep the others from being known
 	for _, p := range w.cfg.Projects {
 		if err := w.register(ctx, p, found[p.ID]); err != nil {
@@ -71,12 +84,31 @@ func (w *Worker) Register(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// problemsOf returns what is wrong with a project. What it shares with others was found
-// when all were looked at.
+// look finds the parts of some projects, and notes what these share with each other.
+func (w *Worker) look(ctx context.Context, projects []Project) map[string]project.Project {
+	found := make(map[string]project.Project, len(projects))
+	for _, p := range projects {
+		found[p.ID] = p.Resolve(ctx)
+	}
+	overlaps := project.Overlaps(found)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range found {
+		delete(w.overlaps, id)
+	}
+	for _, o := range overlaps {
+		w.overlaps[o.Project] = append(w.overlaps[o.Project], o)
+	}
+	return found
+}
+
+// problemsOf returns what is wrong with a project.
 func (w *Worker) problemsOf(id string, found project.Project) []string {
 	out := found.Problems()
-	if shared := w.shared.Load(); shared != nil {
-		out = append(out, (*shared)[id]...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.overlaps[id] {
+		out = append(out, o.Sentence)
 	}
 	return out
 }

@@ -59,3 +59,47 @@ func TestRegistrationFollowsWhatIsFound(t *testing.T) {
 		t.Errorf("state %+v", s)
 	}
 }
+
+// TestASharedFolderIsAProblemAsLongAsItIsShared and of both projects, also when a backup
+// registers one of them.
+func TestASharedFolderIsAProblemAsLongAsItIsShared(t *testing.T) {
+	shared, own := t.TempDir(), t.TempDir()
+	at := map[string]string{"p": shared, "q": shared}
+	b := newBench(t, part(fine), func(c *worker.Config) {
+		resolve := func(id string) project.Resolver {
+			return func(context.Context) project.Project {
+				return project.Project{Parts: []project.Part{&project.FunctionsPart{Path: at[id]}, part(fine)}}
+			}
+		}
+		c.Projects = []worker.Project{{ID: "p", Resolve: resolve("p")}, {ID: "q", Resolve: resolve("q")}}
+	})
+	problem := func(id string) string {
+		t.Helper()
+		env, err := b.log.Last(t.Context(), events.ProjectAggregate(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return env.Event.(events.ProjectRegistered).Problem
+	}
+	if err := b.w.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.w.Handle(t.Context(), b.request()); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"p", "q"} {
+		if got := problem(id); !strings.Contains(got, "have the same folder, "+shared) {
+			t.Errorf("%s: %q", id, got)
+		}
+	}
+	if s := b.state(); s.Completed == nil {
+		t.Errorf("the backup failed: %+v", s.Failed)
+	}
+	at["q"] = own
+	if err := b.w.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p, q := problem("p"), problem("q"); p != "" || q != "" {
+		t.Errorf("still registered: %q, %q", p, q)
+	}
+}

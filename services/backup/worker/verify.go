@@ -31,7 +31,7 @@ func (w *Worker) Verify(ctx context.Context, c *backup.Verify, cause events.Caus
 		return err
 	}
 	if backup.Readable(state) != nil {
-		return nil // the gateway says so itself; the state has changed meanwhile
+		return nil //nolint:nilerr // the gateway says so itself; the state has changed meanwhile
 	}
 	found := w.inspect(ctx, c.ID, state)
 	if ctx.Err() != nil {

@@ -14,7 +14,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -62,13 +61,15 @@ type Worker struct {
 	cfg      Config
 	log      events.Log
 	projects map[string]Project
-	problems sync.Map                            // ids of the projects that are looked at again soon
-	shared   atomic.Pointer[map[string][]string] // what restores of each project would change of others
+	problems sync.Map // ids of the projects that are looked at again soon
+
+	mu       sync.Mutex
+	overlaps map[string][]project.Overlap // by the project that is registered with them
 }
 
 // New returns a worker that records in log what it does.
 func New(cfg Config, log events.Log) *Worker {
-	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}}
+	w := &Worker{cfg: cfg, log: log, projects: map[string]Project{}, overlaps: map[string][]project.Overlap{}}
 	for _, p := range cfg.Projects {
 		w.projects[p.ID] = p
 	}

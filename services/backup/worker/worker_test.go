@@ -367,7 +367,7 @@ func TestReadAnswersRanges(t *testing.T) {
 	}{
 		{backup.ArchiveRead{Destination: "local", Key: "p/x.tar.gz", Offset: 3, Length: 4}, "3456", ""},
 		{backup.ArchiveRead{Destination: "local", Key: "p/x.tar.gz", Offset: 8, Length: 4}, "89", ""},
-		{backup.ArchiveRead{Destination: "local", Key: "p/y.tar.gz", Length: 1}, "", fault.Conflict},
+		{backup.ArchiveRead{Destination: "local", Key: "p/y.tar.gz", Length: 1}, "", fault.BadArchive},
 		{backup.ArchiveRead{Destination: "s3", Key: "p/x.tar.gz", Length: 1}, "", fault.Conflict},
 		{backup.ArchiveRead{Destination: "local", Key: "p/x.tar.gz", Length: backup.MaxRead + 1}, "", fault.Invalid},
 		{backup.ArchiveRead{Destination: "local", Key: "../x", Length: 1}, "", fault.Unavailable},

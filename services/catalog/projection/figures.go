@@ -38,7 +38,7 @@ func (p *Projection) Figures(ctx context.Context, _ catalog.Figures) (catalog.Mo
 // countBackups counts backups that are alike.
 func countBackups(ctx context.Context, r reader, m *catalog.Monitor) error {
 	return r.each(ctx, `SELECT p.word, s.word, y.word, d.word, t.count, t.size FROM totals t
- JOIN words p ON p.n = t.project JOIN words s ON s.n = t.status JOIN words y ON y.n = t.type JOIN words d ON d.n = t.destination ORDER BY 1, 2, 3, 4`, func(rs *sql.Rows) error {
+ JOIN words p ON p.n = t.project JOIN words s ON s.n = t.status JOIN words y ON y.n = t.type JOIN words d ON d.n = t.destination WHERE t.count > 0 ORDER BY 1, 2, 3, 4`, func(rs *sql.Rows) error {
 		var g catalog.Group
 		err := rs.Scan(&g.Project, &g.Status, &g.Type, &g.Destination, &g.Count, &g.Size)
 		m.Backups = append(m.Backups, g)

@@ -42,7 +42,7 @@ func (at *attempt) checkServer(ctx context.Context) []events.RestoreCheck {
 	for id, other := range at.w.identities(ctx, at.project.ID) {
 		if other == own {
 			check.OK = false
-			check.Sentence = fmt.Sprintf("The project %s leads to the same database %s of the same server, so a restore would replace it there as well; mend the compose files or database.url of one of the two.", id, own.Database)
+			check.Sentence = fmt.Sprintf("The project %s leads to the same database %s of the same server, so the restore would replace it there as well; mend the compose files or database.url of one of the two.", id, own.Database)
 		}
 	}
 	return []events.RestoreCheck{check}

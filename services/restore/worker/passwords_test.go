@@ -3,6 +3,8 @@ package worker_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -35,8 +37,8 @@ const (
 
 // backedUp is the backup of a project whose password is lost.
 type backedUp struct {
-	archive []byte
-	parts   []archive.Part
+	archive  []byte
+	manifest archive.Manifest
 }
 
 func backUpSupabase(t *testing.T, major int) backedUp {
@@ -75,7 +77,7 @@ func backUpSupabase(t *testing.T, major int) backedUp {
 		t.Fatal(err)
 	}
 	s.Stop()
-	return backedUp{out.Bytes(), m.Parts}
+	return backedUp{out.Bytes(), m}
 }
 
 // ofBackup ends the .env of the backup.
@@ -110,8 +112,9 @@ func (b backedUp) into(t *testing.T, major int, change ...func(*worker.Config)) 
 			return p
 		}
 	}}, change...)...)
-	completed := events.BackupCompleted{Attempt: 1, Pool: "default", Key: "k", Size: int64(len(b.archive))}
-	for _, x := range b.parts {
+	sum := sha256.Sum256(b.archive)
+	completed := events.BackupCompleted{Attempt: 1, Pool: "default", Key: "k", Size: int64(len(b.archive)), SHA256: hex.EncodeToString(sum[:]), ManifestSHA256: b.manifest.SHA256}
+	for _, x := range b.manifest.Parts {
 		completed.Parts = append(completed.Parts, events.Part{Name: x.Name, Bytes: x.Bytes, Entries: x.Entries})
 	}
 	last := events.Revision(0)

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	againTime   = 5 * time.Second         // until Ask asks again; each time twice as long
 	soonTime    = 2400 * time.Millisecond // of each of the two tries of AskSoon, which end before 5 s
 	suspectTime = 30 * time.Second        // how long all of a group are asked after one has not answered
 )
@@ -38,6 +39,58 @@ func (s *suspects) add(subject string) {
 		s.until = map[string]time.Time{}
 	}
 	s.until[subject] = time.Now().Add(suspectTime)
+}
+
+// Ask sends a query below holdfast.q and decodes the answer into answer, as it is if that
+// is a *[]byte. Whoever was asked may have died, or hang, or the answer was lost with a
+// connection; so after a while Ask asks all who could answer, now and then, and takes the
+// first answer. When nobody answers within a minute the error has the code
+// [fault.Unavailable].
+func (b *Bus) Ask(ctx context.Context, subject string, query, answer any) error {
+	var tries sync.WaitGroup
+	defer tries.Wait()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	type result struct {
+		m     *nats.Msg
+		err   error
+		again bool
+	}
+	results := make(chan result)
+	ask := func(subject string, again bool) {
+		tries.Go(func() {
+			m, err := b.ask(ctx, queryTimeout, subject, query)
+			select {
+			case results <- result{m, err, again}:
+			case <-ctx.Done():
+			}
+		})
+	}
+	all := b.suspects.has(subject)
+	if all {
+		ask(everySubject(subject), false)
+	} else {
+		ask(subject, false)
+	}
+	for wait := againTime; ; {
+		select {
+		case r := <-results:
+			switch {
+			case r.err == nil && r.again && !all:
+				b.suspects.add(subject) // the first one has not answered
+				return decodeAnswer(r.m, answer)
+			case r.err == nil:
+				return decodeAnswer(r.m, answer)
+			case !r.again: // nobody is there, or the server is away
+				return unanswered(r.err, subject)
+			}
+		case <-time.After(wait):
+			wait *= 2
+			ask(everySubject(subject), true)
+		case <-ctx.Done():
+			return unanswered(ctx.Err(), subject)
+		}
+	}
 }
 
 // AskSoon is Ask for questions whose answer takes no time. When the one who was asked
