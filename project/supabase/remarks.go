@@ -41,7 +41,6 @@ func (f *found) apart(ctx context.Context, service, target string) (out []string
 	if !ok || err != nil {
 		return nil
 	}
-	dir := at.Path
 	mounts := mountsBelow(f.m.service(service), target)
 	for _, rel := range slices.Sorted(maps.Keys(mounts)) {
 		v := mounts[rel]
