@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,11 +27,20 @@ type ExtractOptions struct {
 
 	// Skip, unless nil, chooses entries that are verified and not written.
 	Skip func(name string) bool
+
+	// Privileged sets the setuid and setgid bits of modes. Whoever may write to a
+	// destination could give away the rights of the owner with them.
+	Privileged bool
+
+	// Withheld, unless nil, is told of each entry that is written without something: a
+	// bit of its mode, or an attribute that is none of the user's, which is never set.
+	Withheld func(name string)
 }
 
-// Extract writes the rest of r below root, which should be empty, and returns
-// when everything is verified. Nothing is ever written outside root, whatever
-// the archive says. It stops soon after ctx ends. After an error what lies in root
+// Extract writes the rest of r below root, which should be empty and which nobody else
+// should be able to enter, and returns when everything is verified. Nothing is ever
+// written outside root, whatever the archive says. Of extended attributes only those
+// of the user are set. It stops soon after ctx ends. After an error what lies in root
 // must not be used.
 func Extract(ctx context.Context, root *os.Root, r *Reader, o ExtractOptions) error {
 	x := extraction{buf: make([]byte, 64*zeroBlock), root: root, o: o, dirs: map[string]bool{".": true}}
@@ -53,11 +64,31 @@ func Extract(ctx context.Context, root *os.Root, r *Reader, o ExtractOptions) er
 		if o.Skip != nil && o.Skip(e.Name) {
 			continue
 		}
-		if err := x.write(e, r); err != nil {
+		if err := x.write(x.withhold(e), r); err != nil {
 			return &EntryError{Name: e.Name, Size: e.Size, Err: err}
 		}
 	}
 }
+
+// withhold takes from an entry what would give rights to whoever runs it.
+func (x *extraction) withhold(e Entry) Entry {
+	had := len(e.Xattrs)
+	maps.DeleteFunc(e.Xattrs, func(name, _ string) bool { return !strings.HasPrefix(name, userAttr) })
+	lost := len(e.Xattrs) < had
+	if !x.o.Privileged && e.Kind != Link && e.Mode&privileged != 0 {
+		e.Mode &^= privileged
+		lost = true
+	}
+	if lost && x.o.Withheld != nil {
+		x.o.Withheld(e.Name)
+	}
+	return e
+}
+
+// userAttr begins the names of attributes that a file's owner may set.
+const userAttr = "user."
+
+const privileged = fs.ModeSetuid | fs.ModeSetgid
 
 // EntryError says which entry [Extract] could not write.
 type EntryError struct {
@@ -157,7 +188,11 @@ func (x *extraction) enter(name string) error {
 		return nil
 	}
 	x.open = append(x.open, Entry{Name: name, Mode: fi.Mode() & modeBits, ModTime: fi.ModTime()})
-	return x.root.Chmod(name, fi.Mode()&modeBits|0o700)
+	f, err := x.root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(fi.Mode()&modeBits|0o700), f.Close())
 }
 
 func (x *extraction) dir(e Entry) error {
@@ -182,10 +217,11 @@ func (x *extraction) leave(next string) error {
 		if strings.HasPrefix(next, e.Name+"/") || next == e.Name {
 			return nil
 		}
-		if err := x.root.Chmod(e.Name, e.Mode); err != nil {
+		f, err := x.root.Open(e.Name)
+		if err != nil {
 			return err
 		}
-		if err := x.root.Chtimes(e.Name, e.ModTime, e.ModTime); err != nil {
+		if err := errors.Join(f.Chmod(e.Mode), setTime(f, e.ModTime), f.Close()); err != nil {
 			return err
 		}
 		x.open = x.open[:n-1]
@@ -203,13 +239,20 @@ func (x *extraction) file(e Entry, r io.Reader) error {
 	if err == nil {
 		err = x.dress(f, e, e.Mode)
 	}
+	if err == nil {
+		err = setTime(f, e.ModTime)
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return err
-	}
-	return x.root.Chtimes(e.Name, e.ModTime, e.ModTime)
+	return err
+}
+
+// setTime sets the times of an open file or folder, to the second as an archive has
+// them.
+func setTime(f *os.File, at time.Time) error {
+	t := unix.Timeval{Sec: at.Unix()}
+	return os.NewSyscallError("futimes", unix.Futimes(int(f.Fd()), []unix.Timeval{t, t}))
 }
 
 // dress gives an open file or folder its attributes.

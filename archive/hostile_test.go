@@ -68,6 +68,10 @@ func TestHostileEntriesAreRefused(t *testing.T) {
 		"link out":           {link("config/a/l", "../../storage"), archive.ErrUnsafe},
 		"winding link":       {link("config/a/b/l", "c/../x"), archive.ErrUnsafe},
 		"empty link":         {link("config/l", ""), archive.ErrUnsafe},
+		"our file":           {reg("config/.holdfast-moved.json"), archive.ErrUnsafe},
+		"our folder":         {tar.Header{Name: "storage/.holdfast-old-abcdefghij/", Typeflag: tar.TypeDir}, archive.ErrUnsafe},
+		"our folder below":   {reg("config/volumes/functions/.holdfast-undone-a1/x"), archive.ErrUnsafe},
+		"our name as a link": {link("functions/.holdfast-new-abcdefghij", "x"), archive.ErrUnsafe},
 		"no part":            {reg("README"), archive.ErrCorrupt},
 		"header twice":       {reg("holdfast.json"), archive.ErrCorrupt},
 		"index without part": {reg("manifest/0000000.jsonl"), archive.ErrCorrupt},
@@ -93,6 +97,7 @@ func TestWriterRefusesWhatTheReaderWould(t *testing.T) {
 		{Name: "config/../x", Kind: archive.File},
 		{Name: "config/l", Kind: archive.Link, Target: "/etc"},
 		{Name: "config/l", Kind: archive.Link, Target: "../../x"},
+		{Name: "config/.holdfast-old-abcdefghij", Kind: archive.Dir},
 	} {
 		if err := w.Add(e, nil); !errors.Is(err, archive.ErrUnsafe) {
 			t.Errorf("%+v: got %v, want ErrUnsafe", e, err)

@@ -61,6 +61,9 @@ func checkEntry(e Entry) error {
 	if err := checkName(e.Name); err != nil {
 		return err
 	}
+	if Reserved(e.Name) {
+		return fmt.Errorf("%w: %q is a name that only Holdfast itself may give", ErrUnsafe, e.Name)
+	}
 	switch e.Kind {
 	case File, Dir:
 	case Link:
@@ -104,6 +107,20 @@ func CheckLink(name, target string) error {
 		return err
 	}
 	return checkTarget(name, target)
+}
+
+// reservedPrefix begins the names of what a restore makes in the folder of a part.
+const reservedPrefix = ".holdfast-"
+
+// reservedFolder matches those names in folders below: one part may lie in another.
+var reservedFolder = regexp.MustCompile(`^\.holdfast-(new|old|undone)-[a-z0-9]{1,10}$`)
+
+// Reserved reports whether a name, which begins with that of its part, is one under
+// which a restore builds and keeps files. No archive may hold it. Below the top, the
+// objects of storage may have any name, and so may databases, which have no folder.
+func Reserved(name string) bool {
+	part, rest, _ := strings.Cut(name, "/")
+	return part != "database" && (strings.HasPrefix(rest, reservedPrefix) || part != "storage" && slices.ContainsFunc(strings.Split(rest, "/"), reservedFolder.MatchString))
 }
 
 // partOf returns the first component of a name.

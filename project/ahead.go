@@ -162,10 +162,7 @@ func (t *tree) read(x *thing, st *unix.Stat_t) error {
 	case unix.S_IFDIR:
 		return t.readDir(x)
 	case unix.S_IFLNK:
-		b := make([]byte, 4097)
-		n, err := unix.Readlinkat(int(t.root.Fd()), x.name, b)
-		x.entry.Kind, x.entry.Size, x.entry.Target = archive.Link, 0, string(b[:max(n, 0)])
-		return err
+		return t.readLink(x)
 	}
 	x.entry.Kind = ""
 	return nil
@@ -194,6 +191,28 @@ func (t *tree) readFile(x *thing) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil // it became shorter; the archive will notice
 	}
+	return err
+}
+
+// readLink takes in a link. What st said may be of another one, behind a link that has
+// taken the place of a folder.
+func (t *tree) readLink(x *thing) error {
+	f, err := t.open(x.name, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // nothing is pending
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return unix.ENOENT // what the backup has met is gone
+	}
+	b := make([]byte, 4097)
+	n, err := unix.Readlinkat(int(f.Fd()), "", b)
+	x.entry = entryOf(t.part, x.name, &st)
+	x.entry.Kind, x.entry.Size, x.entry.Target = archive.Link, 0, string(b[:max(n, 0)])
 	return err
 }
 

@@ -27,7 +27,10 @@ func openBeneath(dir *os.File, name string, flags uint64) (*os.File, error) {
 			return openBeneath(d, name[cut+1:], flags)
 		}
 	}
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	if flags&unix.O_PATH == 0 {
+		flags |= unix.O_NONBLOCK // a pipe without a writer would be waited for
+	}
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	for {
 		fd, err := unix.Openat2(int(dir.Fd()), name, &how)
 		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {

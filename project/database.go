@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,8 +20,8 @@ import (
 
 // DatabasePart is the database of a project, with the roles of its server.
 type DatabasePart struct {
-	LockTimeout time.Duration                    // how long pg_dump waits for a lock; 0: for ever
-	RootKey     func(ctx context.Context) string // where the pgsodium root key lies; "" if nowhere
+	LockTimeout time.Duration                   // how long pg_dump waits for a lock; 0: for ever
+	RootKey     func(ctx context.Context) Place // where the pgsodium root key lies; the zero Place if nowhere
 
 	// ForeignTimeout bounds what a restore does that waits for other servers, such as a
 	// materialized view of foreign tables; 0: a minute.
@@ -135,12 +134,12 @@ func (p *DatabasePart) internal(ctx context.Context, s *Session, w *archive.Writ
 // rootKey writes the key without which the vault's secrets cannot be read.
 func (p *DatabasePart) rootKey(ctx context.Context, f *fingerprint, w *archive.Writer, t *tally) error {
 	if p.RootKey != nil {
-		if path := p.RootKey(ctx); path != "" {
-			key, err := os.ReadFile(path)
+		if at := p.RootKey(ctx); at.Path != "" {
+			key, err := at.Read()
 			if err == nil {
 				return addBytes(w, "database/pgsodium_root.key", 0o600, key)
 			}
-			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, ErrOutside) {
 				return fail(err, "The pgsodium root key cannot be read.")
 			}
 		}

@@ -3,7 +3,6 @@ package project
 import (
 	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 
 // isExample reports whether a file of this name shows how another one is written.
 func isExample(base string) bool {
-	return slices.Contains([]string{".example", ".sample", ".template", ".dist", ".tmpl"}, filepath.Ext(base))
+	return slices.Contains([]string{".example", ".sample", ".template", ".dist", ".tmpl"}, path.Ext(base))
 }
 
 // isSecret reports whether a file of this name holds secrets: .env and its kin, keys.
@@ -30,10 +29,10 @@ var composeKey = regexp.MustCompile(`(?m)^(\x{feff})?["']?(services|include)["']
 const maxCompose = 4 << 20
 
 // isComposeFile reports whether a file is a compose file, whatever its name is.
-func isComposeFile(name string) bool {
-	if !slices.Contains([]string{".yml", ".yaml"}, filepath.Ext(name)) || isLarge(name, maxCompose) {
+func isComposeFile(root *os.File, name string) bool {
+	if !slices.Contains([]string{".yml", ".yaml"}, path.Ext(name)) || isLarge(root, name, maxCompose) {
 		return false
 	}
-	b, err := os.ReadFile(name)
+	b, err := readBeneath(root, name)
 	return err == nil && composeKey.Match(b)
 }

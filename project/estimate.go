@@ -2,8 +2,6 @@ package project
 
 import (
 	"context"
-	"io/fs"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,11 +17,11 @@ func Estimate(ctx context.Context, s *Session, parts []Part) int64 {
 		case *DatabasePart:
 			total += s.size(ctx)
 		case *StoragePart:
-			total += bytesBelow(ctx, filepath.Join(p.Path, p.base()), disks)
+			total += bytesBelow(ctx, Storage, p.place(), p.base(), disks)
 		case *FunctionsPart:
-			total += bytesBelow(ctx, p.Path, disks)
+			total += bytesBelow(ctx, Functions, p.place(), ".", disks)
 		case *ConfigPart:
-			total += bytesBelow(ctx, p.Root, disks)
+			total += bytesBelow(ctx, Config, p.place(), ".", disks)
 		}
 	}
 	return total
@@ -50,10 +48,15 @@ const smallDisk = 64 << 30
 
 // bytesBelow returns an upper bound of the bytes in the files of a folder. disks
 // are the file systems that were counted whole.
-func bytesBelow(ctx context.Context, path string, disks map[uint64]bool) (n int64) {
+func bytesBelow(ctx context.Context, part string, at Place, below string, disks map[uint64]bool) (n int64) {
+	root, err := at.openDir()
+	if err != nil {
+		return 0
+	}
+	defer root.Close() //nolint:errcheck // opened for reading
 	var st unix.Statfs_t
 	var fi unix.Stat_t
-	if unix.Statfs(path, &st) != nil || unix.Stat(path, &fi) != nil {
+	if unix.Fstatfs(int(root.Fd()), &st) != nil || unix.Fstat(int(root.Fd()), &fi) != nil {
 		return 0
 	}
 	if used := int64(st.Blocks-st.Bfree) * st.Bsize; used <= smallDisk {
@@ -63,17 +66,6 @@ func bytesBelow(ctx context.Context, path string, disks map[uint64]bool) (n int6
 		disks[fi.Dev] = true
 		return used
 	}
-	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error { // what can be seen
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil || !d.Type().IsRegular() {
-			return nil //nolint:nilerr // the dump says so
-		}
-		if info, err := d.Info(); err == nil {
-			n += info.Size()
-		}
-		return nil
-	})
-	return n
+	m, _ := measureBelow(ctx, part, root, below, everything) // what can be seen; the dump says the rest
+	return m.Bytes
 }

@@ -3,6 +3,7 @@ package project
 import (
 	"context"
 	"errors"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,8 @@ import (
 
 // FunctionsPart is the folder of the edge functions.
 type FunctionsPart struct {
-	Path string
+	Path   string
+	Within string // see [Place]
 
 	Apart []string // sentences about what the service mounts in there from other places
 
@@ -24,12 +26,14 @@ type FunctionsPart struct {
 	Env func() (map[string]bool, error)
 }
 
+func (p *FunctionsPart) place() Place { return Place{p.Path, p.Within} }
+
 // Name implements [Part].
 func (*FunctionsPart) Name() string { return Functions }
 
 // Dump implements [Part].
 func (p *FunctionsPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([]Warning, error) {
-	t, err := openTree(Functions, p.Path, w)
+	t, err := openTree(Functions, p.place(), w)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +68,7 @@ func noteApart(t *tally, sentences []string) error {
 // read torn, and a restore would write under a running service.
 type ConfigPart struct {
 	Root    string
+	Within  string // see [Place]
 	Include []string
 	Exclude []string
 
@@ -71,6 +76,8 @@ type ConfigPart struct {
 	Deployment []string // files below Root that say which servers the project leads to
 	MaxFile    int64    // larger files are left out with a warning; 0: no limit
 }
+
+func (p *ConfigPart) place() Place { return Place{p.Root, p.Within} }
 
 // Name implements [Part].
 func (*ConfigPart) Name() string { return Config }
@@ -85,7 +92,7 @@ func CheckPattern(pattern string) error {
 
 // Dump implements [Part].
 func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([]Warning, error) {
-	t, err := openTree(Config, p.Root, w)
+	t, err := openTree(Config, p.place(), w)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +102,7 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 	err = t.walk(ctx, func(name string, dir bool) (take, enter bool) {
 		take, enter = p.keep(name, dir, used)
 		if take || enter {
-			if code, why := p.unfit(name, dir, open); code != "" {
+			if code, why := p.unfit(t.root, name, dir, open); code != "" {
 				noted = errors.Join(noted, t.t.list(code, name, "%s was left out: %s.", name, why))
 				return false, false
 			}
@@ -117,19 +124,23 @@ func (p *ConfigPart) Dump(ctx context.Context, _ *Session, w *archive.Writer) ([
 
 // unfit returns why a folder or file is no configuration; "" if it is. open are the files
 // that are being written to.
-func (p *ConfigPart) unfit(name string, dir bool, open fileSet) (code, why string) {
-	full := filepath.Join(p.Root, name)
+func (p *ConfigPart) unfit(root *os.File, name string, dir bool, open fileSet) (code, why string) {
 	switch {
-	case dir && (slices.Contains(p.Data, name) || isLiveData(full)):
+	case dir && (slices.Contains(p.Data, name) || isLiveData(root, name)):
 		return liveData, "it holds the data of a service"
-	case !dir && isLiveFile(full):
+	case !dir && isLiveFile(root, name):
 		return liveData, "it is a SQLite database in use"
-	case !dir && !isLink(full) && open.has(full):
+	case !dir && open.has(root, name):
 		return liveData, "a process has it open for writing"
-	case !dir && isLarge(full, p.MaxFile):
+	case !dir && isLarge(root, name, p.MaxFile):
 		return fileLarge, "it is larger than config.max_file"
 	}
 	return "", ""
+}
+
+// takes reports whether the patterns take a name.
+func (p *ConfigPart) takes(name string) bool {
+	return matches(p.Include, name, nil) && !matches(p.Exclude, name, nil)
 }
 
 func (p *ConfigPart) keep(name string, dir bool, used map[string]bool) (take, enter bool) {

@@ -2,15 +2,15 @@ package project
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // specifier finds what a module imports: static imports and exports, and dynamic
@@ -27,7 +27,7 @@ var variable = regexp.MustCompile("\\bDeno\\.env\\.get\\(\\s*[\"'`]([A-Za-z_][A-
 // scan warns of functions that cannot start, as far as their files show. Where the
 // configuration comes back as well, it is not asked for variables: it is of the
 // same instant as the functions.
-func (p *FunctionsPart) scan(root string, t Target) error {
+func (p *FunctionsPart) scan(built *os.File, t Target) error {
 	var given map[string]bool // nil: nobody knows
 	if p.Env != nil && !t.Config {
 		var err error
@@ -35,19 +35,26 @@ func (p *FunctionsPart) scan(root string, t Target) error {
 			given = nil // the configuration is broken, which others say
 		}
 	}
-	entries, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	root, err := rootOf(built)
 	if err != nil {
 		return err
 	}
+	defer root.Close() //nolint:errcheck // opened for reading
+	var entries []fs.DirEntry
+	err = walkBeneath(built, ".", func(_ string, e fs.DirEntry) error {
+		entries = append(entries, e)
+		return fs.SkipDir
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	var broken []string
 	for _, e := range entries {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), "_") || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		why, err := scanFunction(root, e.Name(), given)
+		why, err := scanFunction(functionTree{built, root}, e.Name(), given)
 		if err != nil {
 			return err
 		}
@@ -55,7 +62,7 @@ func (p *FunctionsPart) scan(root string, t Target) error {
 			broken = append(broken, fmt.Sprintf("The function %s: %s.", e.Name(), strings.Join(why, "; ")))
 		}
 	}
-	if _, err := os.Stat(filepath.Join(root, "main")); err != nil && len(entries) > 0 {
+	if _, err := root.Stat("main"); err != nil && len(entries) > 0 {
 		broken = append(broken, "The function main, which calls the others, is not in the backup.")
 	}
 	if len(broken) > 0 {
@@ -71,33 +78,23 @@ const maxSource = 1 << 20 // larger modules are bundles, which import nothing
 
 // scanFunction returns why a function cannot start. given are the variables that it
 // can read; nil if nobody knows.
-func scanFunction(root, name string, given map[string]bool) (why []string, err error) {
-	dir := filepath.Join(root, name)
-	entry := slices.ContainsFunc([]string{"index.ts", "index.tsx", "index.js", "index.jsx", "index.mjs"}, func(f string) bool { return exists(filepath.Join(dir, f)) })
+func scanFunction(x functionTree, name string, given map[string]bool) (why []string, err error) {
+	entry := slices.ContainsFunc([]string{"index.ts", "index.tsx", "index.js", "index.jsx", "index.mjs"}, func(f string) bool { return x.has(path.Join(name, f)) })
 	if !entry {
 		why = append(why, "it has no index.ts")
 	}
-	mapped, bad := importMap(root, dir)
+	mapped, bad := x.importMap(name)
 	why = append(why, bad...)
-	err = filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
-		if errors.Is(err, syscall.ENAMETOOLONG) {
-			return nil // no runtime could load it
-		}
-		if err != nil {
-			return err
-		}
-		if !d.Type().IsRegular() || !slices.Contains([]string{".ts", ".tsx", ".js", ".jsx", ".mjs"}, filepath.Ext(file)) {
+	err = walkBeneath(x.dir, name, func(file string, d fs.DirEntry) error {
+		if !d.Type().IsRegular() || !slices.Contains([]string{".ts", ".tsx", ".js", ".jsx", ".mjs"}, path.Ext(file)) || isLarge(x.dir, file, maxSource) {
 			return nil
 		}
-		if fi, err := d.Info(); err != nil || fi.Size() > maxSource {
-			return err
-		}
-		text, err := os.ReadFile(file) //nolint:gosec // in a folder that nobody else writes to
+		text, err := readBeneath(x.dir, file)
 		if err != nil {
 			return err
 		}
 		text = comment.ReplaceAll(text, []byte("$1"))
-		for _, problem := range append(imports(root, file, text, mapped), variables(text, given)...) {
+		for _, problem := range append(x.imports(file, text, mapped), variables(text, given)...) {
 			if !slices.Contains(why, problem) {
 				why = append(why, problem)
 			}
@@ -107,10 +104,21 @@ func scanFunction(root, name string, given map[string]bool) (why []string, err e
 	return why, err
 }
 
+// functionTree is the functions as they were built.
+type functionTree struct {
+	dir  *os.File
+	root *os.Root // which follows the links in it
+}
+
+func (x functionTree) has(name string) bool {
+	_, err := x.root.Lstat(name)
+	return err == nil
+}
+
 // imports returns what a module imports and cannot find.
-func imports(root, file string, text []byte, mapped []string) (why []string) {
+func (x functionTree) imports(file string, text []byte, mapped []string) (why []string) {
 	for _, m := range specifier.FindAllSubmatch(text, -1) {
-		if problem := unresolved(root, file, string(m[1])+string(m[2])+string(m[3]), mapped); problem != "" {
+		if problem := x.unresolved(file, string(m[1])+string(m[2])+string(m[3]), mapped); problem != "" {
 			why = append(why, problem)
 		}
 	}
@@ -132,14 +140,14 @@ func variables(text []byte, given map[string]bool) (why []string) {
 }
 
 // unresolved returns why an import cannot be found, if it cannot.
-func unresolved(root, file, spec string, mapped []string) string {
+func (x functionTree) unresolved(file, spec string, mapped []string) string {
 	switch {
 	case strings.HasPrefix(spec, "./"), strings.HasPrefix(spec, "../"):
-		at := filepath.Join(filepath.Dir(file), spec)
-		if !strings.HasPrefix(at, root+string(filepath.Separator)) {
+		at := path.Join(path.Dir(file), spec)
+		if strings.HasPrefix(at, "../") || at == ".." || at == "." {
 			return fmt.Sprintf("it imports %s, which is outside of the functions", spec)
 		}
-		if !exists(at) {
+		if !x.has(at) {
 			return fmt.Sprintf("it imports %s, which is not there", spec)
 		}
 	case strings.Contains(spec, ":"), strings.HasPrefix(spec, "/"): // npm:, jsr:, https://, …
@@ -151,12 +159,22 @@ func unresolved(root, file, spec string, mapped []string) string {
 
 var jsonComment = regexp.MustCompile(`(?m)^\s*//.*$`)
 
+// read returns the content of a file, which may be a link to another one.
+func (x functionTree) read(name string) ([]byte, error) {
+	f, err := x.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	return readRegular(f)
+}
+
 // importMap returns the names that the import maps of a function and of the whole
 // folder explain, and what is wrong with them.
-func importMap(root, dir string) (names, bad []string) {
-	for _, d := range []string{dir, root} {
+func (x functionTree) importMap(function string) (names, bad []string) {
+	for _, d := range []string{function, "."} {
 		for _, f := range []string{"deno.json", "deno.jsonc", "import_map.json", "package.json"} {
-			b, err := os.ReadFile(filepath.Join(d, f))
+			b, err := x.read(path.Join(d, f))
 			if err != nil {
 				continue
 			}

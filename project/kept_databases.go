@@ -96,5 +96,5 @@ func (k *keptDatabases) Drop(ctx context.Context) error {
 			return err
 		}
 	}
-	return k.p.dropKey(ctx, k.t)
+	return k.t.dropKey()
 }

@@ -22,7 +22,7 @@ func TestTheKeptRootKeyGoesWithWhatIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	part := &project.DatabasePart{RootKey: func(context.Context) string { return key }}
+	part := &project.DatabasePart{RootKey: func(context.Context) project.Place { return project.Place{Path: key} }}
 	mustExec(t, pg, "CREATE TABLE public.t (n int)")
 	write(strings.Repeat("a", 64))
 	b, _, err := dump(t, project.Project{Parts: []project.Part{part}, Server: server(pg.URL("postgres"), pg.Bin)})
@@ -40,9 +40,12 @@ func TestTheKeptRootKeyGoesWithWhatIsKept(t *testing.T) {
 	}
 	files := func() (names []string) {
 		t.Helper()
-		names, err := filepath.Glob(key + "*")
-		if err != nil {
-			t.Fatal(err)
+		for _, pattern := range []string{key + "*", to.Scratch + ".root_key*"} {
+			found, err := filepath.Glob(pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, found...)
 		}
 		return names
 	}

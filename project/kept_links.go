@@ -15,16 +15,16 @@ import (
 // keepLinks copies those links below a folder of the root into what was built that no
 // backup can hold, because they lead out of the part. A link stays if its folder
 // comes back and its name is free.
-func (f *folder) keepLinks(below string) error {
-	root, err := openRoot(f.root)
+func (f *folder) keepLinks(below string, built *os.File) error {
+	root, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // opened for reading
-	k := linkKeeper{f: f, root: root}
+	k := linkKeeper{f: f, root: root, built: built}
 	err = walkBeneath(root, below, func(name string, e fs.DirEntry) error {
 		switch {
-		case isOwn(name):
+		case isOwn(f.part, name):
 			return fs.SkipDir
 		case e.Type() == fs.ModeSymlink:
 			return k.keep(name)
@@ -41,9 +41,10 @@ func (f *folder) keepLinks(below string) error {
 }
 
 type linkKeeper struct {
-	f    *folder
-	root *os.File
-	kept int
+	f     *folder
+	root  *os.File
+	built *os.File
+	kept  int
 }
 
 // keep copies a link.
@@ -64,7 +65,7 @@ func (k *linkKeeper) keep(name string) error {
 	if err != nil {
 		return err
 	}
-	into, err := openBeneath(k.root, path.Dir(path.Join(k.f.name("new"), k.f.part, name)), unix.O_RDONLY|unix.O_DIRECTORY)
+	into, err := openBeneath(k.built, path.Dir(name), unix.O_RDONLY|unix.O_DIRECTORY)
 	if gone(err) || errors.Is(err, unix.ELOOP) {
 		return nil // its folder does not come back
 	}

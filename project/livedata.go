@@ -2,8 +2,10 @@ package project
 
 import (
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // livePatterns are files by which a folder is known to hold the data of a service:
@@ -24,12 +26,12 @@ var livePatterns = [][]string{
 	{"KEYREGISTRY"}, // Badger
 }
 
-// isLiveData reports whether a folder holds the data of a running service.
-func isLiveData(dir string) bool {
+// isLiveData reports whether a folder below root holds the data of a running service.
+func isLiveData(root *os.File, dir string) bool {
 	for _, names := range livePatterns {
 		found := 0
 		for _, n := range names {
-			if exists(filepath.Join(dir, n)) {
+			if thereBeneath(root, path.Join(dir, n)) {
 				found++
 			}
 		}
@@ -45,12 +47,12 @@ func isLiveData(dir string) bool {
 var sqliteSuffixes = []string{"-wal", "-shm", "-journal"}
 
 // isLiveFile reports whether a file is a SQLite database in use, or belongs to one.
-func isLiveFile(name string) bool {
+func isLiveFile(root *os.File, name string) bool {
 	for _, suffix := range sqliteSuffixes {
-		if exists(name + suffix) {
+		if thereBeneath(root, name+suffix) {
 			return true
 		}
-		if main, ok := strings.CutSuffix(name, suffix); ok && exists(main) {
+		if main, ok := strings.CutSuffix(name, suffix); ok && thereBeneath(root, main) {
 			return true
 		}
 	}
@@ -58,10 +60,10 @@ func isLiveFile(name string) bool {
 }
 
 // isLarge reports whether a file is larger than limit allows; 0 is no limit.
-func isLarge(name string, limit int64) bool {
+func isLarge(root *os.File, name string, limit int64) bool {
 	if limit == 0 {
 		return false
 	}
-	fi, err := os.Lstat(name)
-	return err == nil && fi.Mode().IsRegular() && fi.Size() > limit
+	st, err := statBeneath(root, name)
+	return err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size > limit
 }

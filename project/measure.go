@@ -3,9 +3,10 @@ package project
 import (
 	"context"
 	"io/fs"
-	"path/filepath"
-	"strings"
-	"syscall"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
 )
 
 // blockSize is the unit in which the system counts what a file takes on a disk.
@@ -21,55 +22,62 @@ type Measured struct {
 
 // Measure counts the files of a part, as far as they can be seen. A database is not
 // measured.
-func Measure(ctx context.Context, p Part) (m Measured, err error) {
-	var path string
-	keep := func(string, bool) (take, enter bool) { return true, true }
+func Measure(ctx context.Context, p Part) (Measured, error) {
+	keep := everything
+	var place Place
+	below := "."
 	switch x := p.(type) {
 	case *StoragePart:
-		path = filepath.Join(x.Path, x.base())
-		if !exists(path) && exists(x.Path) {
-			return Measured{Path: path}, nil // nothing was uploaded yet
-		}
+		place, below = x.place(), x.base()
 	case *FunctionsPart:
-		path = x.Path
+		place = x.place()
 	case *ConfigPart:
-		path = x.Root
-		open := openFiles(ctx)
-		keep = func(name string, dir bool) (take, enter bool) {
-			take, enter = x.keep(name, dir, map[string]bool{})
-			if code, _ := x.unfit(name, dir, open); code != "" {
-				return false, false
-			}
-			return take, enter
-		}
+		place, keep = x.place(), x.counts(openFiles(ctx))
 	default:
-		return m, nil
+		return Measured{}, nil
 	}
-	m.Path = path
-	root, err := filepath.EvalSymlinks(path)
+	at := path.Join(place.Path, below)
+	root, err := place.openDir()
 	if err != nil {
-		return m, err
+		return Measured{Path: at}, err
 	}
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	defer root.Close() //nolint:errcheck // opened for reading
+	m, err := measureBelow(ctx, p.Name(), root, below, keep)
+	m.Path = at
+	return m, err
+}
+
+// chooser reports whether a backup takes a name below a folder, and whether it looks
+// below it.
+type chooser func(root *os.File, name string, dir bool) (take, enter bool)
+
+func everything(*os.File, string, bool) (take, enter bool) { return true, true }
+
+// counts chooses what a backup takes. open are the files that are being written to.
+func (p *ConfigPart) counts(open fileSet) chooser {
+	return func(root *os.File, name string, dir bool) (take, enter bool) {
+		if code, _ := p.unfit(root, name, dir, open); code != "" {
+			return false, false
+		}
+		return p.keep(name, dir, map[string]bool{})
+	}
+}
+
+// measureBelow counts the regular files below a folder of root.
+func measureBelow(ctx context.Context, part string, root *os.File, below string, keep chooser) (m Measured, err error) {
+	err = walkBeneath(root, below, func(name string, e fs.DirEntry) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil || name == root {
-			return err
-		}
-		rel, _ := filepath.Rel(root, name) // it lies below
-		take, enter := keep(rel, d.IsDir())
+		take, enter := keep(root, name, e.IsDir())
 		switch {
-		case d.IsDir() && (!enter || strings.HasPrefix(rel, ownPrefix)):
+		case e.IsDir() && (!enter || isOwn(part, name)):
 			return fs.SkipDir
-		case !take || !d.Type().IsRegular():
+		case !take || !e.Type().IsRegular():
 			return nil
 		}
-		if info, err := d.Info(); err == nil {
-			m.Files, m.Bytes = m.Files+1, m.Bytes+info.Size()
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				m.OnDisk += st.Blocks * blockSize
-			}
+		if st, err := statBeneath(root, name); err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			m.Files, m.Bytes, m.OnDisk = m.Files+1, m.Bytes+st.Size, m.OnDisk+st.Blocks*blockSize
 		}
 		return nil
 	})

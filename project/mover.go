@@ -11,21 +11,28 @@ import (
 )
 
 // mover renames files and folders below one folder. It follows no link and replaces
-// nothing.
+// nothing. The folders that only restores write to are open, so nobody can give
+// another one their place.
 type mover struct {
 	root  *os.File
 	step  func(what string) error // called before each change
-	dirty []string                // folders that have changed and are not synced yet
+	dirty []spot                  // folders that have changed and are not synced yet
+}
+
+// spot is a name below an open folder.
+type spot struct {
+	dir  *os.File
+	name string
 }
 
 // rename moves a file, folder or link. It fails with EEXIST if something is at to.
-func (m *mover) rename(from, to string) error {
-	src, a, err := parentBeneath(m.root, from)
+func (m *mover) rename(from, to spot) error {
+	src, a, err := parentBeneath(from.dir, from.name)
 	if err != nil {
 		return err
 	}
 	defer src.Close() //nolint:errcheck // opened for reading
-	dst, b, err := parentBeneath(m.root, to)
+	dst, b, err := parentBeneath(to.dir, to.name)
 	if err != nil {
 		return err
 	}
@@ -38,11 +45,11 @@ func (m *mover) rename(from, to string) error {
 		err = m.renamePlain(src, a, dst, b)
 	}
 	if err != nil {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+		return &os.LinkError{Op: "rename", Old: from.name, New: to.name, Err: err}
 	}
-	for _, dir := range []string{path.Dir(from), path.Dir(to)} {
-		if !slices.Contains(m.dirty, dir) {
-			m.dirty = append(m.dirty, dir)
+	for _, s := range []spot{{from.dir, path.Dir(from.name)}, {to.dir, path.Dir(to.name)}} {
+		if !slices.Contains(m.dirty, s) {
+			m.dirty = append(m.dirty, s)
 		}
 	}
 	return nil
@@ -62,8 +69,8 @@ func (m *mover) renamePlain(src *os.File, a string, dst *os.File, b string) erro
 
 // sync makes the renames durable.
 func (m *mover) sync() error {
-	for _, name := range m.dirty {
-		d, err := openBeneath(m.root, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	for _, s := range m.dirty {
+		d, err := openBeneath(s.dir, s.name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if gone(err) {
 			continue
 		}
@@ -80,9 +87,9 @@ func (m *mover) sync() error {
 
 // out moves a name into a folder that only restores write to. It reports false if
 // nothing is there. begun says that an earlier call may have moved it.
-func (m *mover) out(private, name string, begun bool) (moved bool, err error) {
+func (m *mover) out(private *os.File, name string, begun bool) (moved bool, err error) {
 	if begun {
-		st, err := statBeneath(m.root, path.Join(private, name))
+		st, err := statBeneath(private, name)
 		if err != nil || st != nil {
 			return st != nil, err
 		}
@@ -91,12 +98,14 @@ func (m *mover) out(private, name string, begun bool) (moved bool, err error) {
 	if err != nil || st == nil {
 		return false, err
 	}
-	if err := m.likeParents(".", private, path.Dir(name)); err != nil {
+	if err := m.likeParents(m.root, private, path.Dir(name)); err != nil {
 		return false, err
 	}
-	err = m.rename(name, path.Join(private, name))
+	err = m.rename(spot{m.root, name}, spot{private, name})
 	if gone(err) {
-		return false, nil
+		if now, serr := statBeneath(m.root, name); serr == nil && now == nil {
+			return false, nil // somebody has removed it meanwhile
+		}
 	}
 	return err == nil, err
 }
@@ -104,14 +113,15 @@ func (m *mover) out(private, name string, begun bool) (moved bool, err error) {
 // errLost says that what was to be moved back is not where it was kept.
 var errLost = errors.New("it is not there any more")
 
-// in moves a name out of a folder that only restores write to. What is in its place
-// goes to aside. It fails with errLost if the name is not there. begun says that an
-// earlier call may have moved it.
-func (m *mover) in(private, name, aside string, begun bool) (displaced bool, err error) {
-	from := path.Join(private, name)
-	st, err := statBeneath(m.root, from)
-	if err != nil {
-		return false, err
+// in moves a name out of a folder that only restores write to, which may be nil if it
+// is gone. What is in its place goes to aside. It fails with errLost if the name is not
+// there. begun says that an earlier call may have moved it.
+func (m *mover) in(private *os.File, name string, aside *os.File, begun bool) (displaced bool, err error) {
+	var st *unix.Stat_t
+	if private != nil {
+		if st, err = statBeneath(private, name); err != nil {
+			return false, err
+		}
 	}
 	if st == nil {
 		there, err := statBeneath(m.root, name)
@@ -120,55 +130,45 @@ func (m *mover) in(private, name, aside string, begun bool) (displaced bool, err
 		}
 		return false, fmt.Errorf("%s: %w", name, errLost)
 	}
-	if err := m.likeParents(private, ".", path.Dir(name)); err != nil {
+	if err := m.likeParents(private, m.root, path.Dir(name)); err != nil {
 		return false, err
 	}
-	err = m.rename(from, name)
+	from, to := spot{private, name}, spot{m.root, name}
+	err = m.rename(from, to)
 	for k := 0; errors.Is(err, unix.EEXIST); k++ {
 		displaced = true
-		if err = m.rename(name, path.Join(aside, fmt.Sprintf("%sagain-%d", ownPrefix, k))); err == nil {
-			err = m.rename(from, name)
+		if err = m.rename(to, spot{aside, fmt.Sprintf("%sagain-%d", ownPrefix, k)}); err == nil {
+			err = m.rename(from, to)
 		}
 	}
 	return displaced, err
 }
 
 // likeParents makes the folders of a name in to, like those in from.
-func (m *mover) likeParents(from, to, dir string) error {
+func (m *mover) likeParents(from, to *os.File, dir string) error {
 	if dir == "." {
 		return nil
 	}
-	st, err := statBeneath(m.root, path.Join(to, dir))
+	st, err := statBeneath(to, dir)
 	if err != nil || st != nil {
 		return err
 	}
 	if err := m.likeParents(from, to, path.Dir(dir)); err != nil {
 		return err
 	}
-	like, err := statBeneath(m.root, path.Join(from, dir))
+	like, err := statBeneath(from, dir)
 	if err != nil || like == nil {
 		return err
 	}
 	if err := m.step("mkdir"); err != nil {
 		return err
 	}
-	return m.mkdir(path.Join(to, dir), like)
+	return mkdirLike(to, dir, like)
 }
 
-// mkdir makes a folder with the owner and mode of another.
-func (m *mover) mkdir(name string, like *unix.Stat_t) error {
-	parent, base, err := parentBeneath(m.root, name)
-	if err != nil {
-		return err
-	}
-	defer parent.Close() //nolint:errcheck // opened for reading
-	if err := unix.Mkdirat(int(parent.Fd()), base, 0o700); err != nil {
-		return &os.PathError{Op: "mkdir", Path: name, Err: err}
-	}
-	if like == nil {
-		return nil
-	}
-	d, err := openBeneath(parent, base, unix.O_RDONLY|unix.O_DIRECTORY)
+// mkdirLike makes a folder with the owner and mode of another.
+func mkdirLike(root *os.File, name string, like *unix.Stat_t) error {
+	d, err := makePrivateDir(root, name)
 	if err != nil {
 		return err
 	}

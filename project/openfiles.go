@@ -3,7 +3,6 @@ package project
 import (
 	"bufio"
 	"context"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,10 +19,14 @@ type fileID struct{ dev, ino uint64 }
 // fileSet is a set of files.
 type fileSet map[fileID]struct{}
 
-// has reports whether the file that lies at a path belongs to the set.
-func (s fileSet) has(path string) bool {
-	var st unix.Stat_t
-	if len(s) == 0 || unix.Stat(path, &st) != nil {
+// has reports whether the file that lies at a name below a folder belongs to the set. A
+// link does not: nobody opens it.
+func (s fileSet) has(root *os.File, name string) bool {
+	if len(s) == 0 {
+		return false
+	}
+	st, err := statBeneath(root, name)
+	if err != nil || st == nil {
 		return false
 	}
 	_, ok := s[fileID{st.Dev, st.Ino}]
@@ -136,10 +139,4 @@ func listMapped(maps string, yield func(fileID) bool) bool {
 		}
 	}
 	return true
-}
-
-// isLink reports whether a thing is a symbolic link, which nobody opens.
-func isLink(path string) bool {
-	fi, err := os.Lstat(path)
-	return err == nil && fi.Mode()&fs.ModeSymlink != 0
 }

@@ -100,7 +100,7 @@ func TestFilesThatAreOpenAreNoConfiguration(t *testing.T) {
 func TestAFileThatIsOpenedBeforeTheSwapStopsIt(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "app/data.bin")
-	p := &project.ConfigPart{Root: root}
+	p := &project.ConfigPart{Root: root, Include: []string{"**"}}
 	b := archiveOf(t, "app/data.bin")
 	to, _ := target(t, b, project.Config, nil)
 	r := p.Restoration(to)

@@ -157,17 +157,21 @@ func (t *tally) note(code, name, format string, args ...any) error {
 	return t.w.Warn(archive.Warning{Part: t.part, Code: code, Name: name, Sentence: fmt.Sprintf(format, args...)})
 }
 
+// someOf lists names of which there are n in all.
+func someOf(names []string, n int) string {
+	if n > len(names) {
+		return strings.Join(names, ", ") + " and others"
+	}
+	return strings.Join(names, ", ")
+}
+
 // warnings returns the counts, with a sentence for each code.
 func (t *tally) warnings() []Warning {
 	var out []Warning
 	for _, code := range t.order {
 		sentence := fmt.Sprintf(sentences[code], t.part, t.count[code])
 		if names := t.names[code]; names != nil {
-			sentence = strings.TrimSuffix(sentence, ".") + ": " + strings.Join(names, ", ")
-			if t.count[code] > len(names) {
-				sentence += " and others"
-			}
-			sentence += "."
+			sentence = strings.TrimSuffix(sentence, ".") + ": " + someOf(names, t.count[code]) + "."
 		}
 		out = append(out, Warning{Code: code, Count: t.count[code], Sentence: sentence})
 	}

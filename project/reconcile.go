@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
@@ -24,7 +23,7 @@ const firstNames = 10
 
 // reconcile compares the files that were built with the rows that will be in the
 // database, and makes attributes anew that the files lack.
-func (p *StoragePart) reconcile(ctx context.Context, t Target, built string) error {
+func (p *StoragePart) reconcile(ctx context.Context, t Target, built *os.File) error {
 	conn, err := t.rows(ctx)
 	if err != nil || conn == nil {
 		return err
@@ -80,15 +79,18 @@ type counter struct {
 }
 
 // row looks for the file of a row.
-func (c *counter) row(built, name string, candidates []string, attrs map[string]string) error {
+func (c *counter) row(built *os.File, name string, candidates []string, attrs map[string]string) error {
 	for _, candidate := range candidates {
-		file := filepath.Join(built, candidate)
-		fi, err := os.Lstat(file)
-		if err != nil || !fi.Mode().IsRegular() {
+		st, err := statBeneath(built, candidate)
+		if err != nil || st == nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			continue
 		}
 		c.files++
-		return c.repair(file, attrs)
+		file, err := openBeneath(built, candidate, unix.O_RDONLY)
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.repair(int(file.Fd()), attrs), file.Close())
 	}
 	if c.dangling++; len(c.names) < firstNames {
 		c.names = append(c.names, name)
@@ -97,20 +99,20 @@ func (c *counter) row(built, name string, candidates []string, attrs map[string]
 }
 
 // repair sets attributes that a file lacks.
-func (c *counter) repair(file string, attrs map[string]string) error {
+func (c *counter) repair(file int, attrs map[string]string) error {
 	done := false
 	for attr, value := range attrs {
 		if value == "" {
 			continue
 		}
-		_, err := unix.Getxattr(file, attr, nil)
+		_, err := unix.Fgetxattr(file, attr, nil)
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, unix.ENODATA) {
 			return err
 		}
-		if err := unix.Setxattr(file, attr, []byte(value), 0); err != nil {
+		if err := unix.Fsetxattr(file, attr, []byte(value), 0); err != nil {
 			return fail(err, "The type of a storage file could not be set.")
 		}
 		done = true

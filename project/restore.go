@@ -10,18 +10,21 @@ import (
 
 // Target says for what and how a part is restored.
 type Target struct {
-	ID      string                // of the restore: up to ten of a-z and 0-9; part of every name that it makes
-	At      time.Time             // when the restore was asked for; part of the names of what is kept
-	Server  *Server               // of the project that is restored into; nil if it has no database
-	Scratch string                // folder on this machine for what must lie in files; made and removed
-	Foreign bool                  // the backup is of another project
-	Force   bool                  // what is a judgement becomes a warning
-	Stopped bool                  // the project's services will be stopped before the swap
-	Source  archive.Part          // what the archive holds of the part
-	Prints  []byte                // fingerprint.json of the archive; nil if it has no database
-	Both    bool                  // the database is restored together with this part
-	Config  bool                  // the configuration of the same backup is restored together with this part
-	Replace map[string][]byte     // configuration files that come back with another content than the archive's
+	ID      string            // of the restore: up to ten of a-z and 0-9; part of every name that it makes
+	At      time.Time         // when the restore was asked for; part of the names of what is kept
+	Server  *Server           // of the project that is restored into; nil if it has no database
+	Scratch string            // folder on this machine for what must lie in files; made and removed
+	Foreign bool              // the backup is of another project
+	Force   bool              // what is a judgement becomes a warning
+	Stopped bool              // the project's services will be stopped before the swap
+	Source  archive.Part      // what the archive holds of the part
+	Prints  []byte            // fingerprint.json of the archive; nil if it has no database
+	Both    bool              // the database is restored together with this part
+	Config  bool              // the configuration of the same backup is restored together with this part
+	Replace map[string][]byte // configuration files that come back with another content than the archive's
+	// PrivilegedModes lets files come back with the setuid and setgid bits of the archive.
+	PrivilegedModes bool
+
 	MinFree int64                 // bytes that stay free on the disks
 	Warn    func(archive.Warning) // takes what did not come back as it was
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,14 +23,15 @@ func (p *ConfigPart) Restoration(t Target) Restoration { return p.folder(t) }
 func (p *ConfigPart) Kept(t Target) Kept { return p.folder(t) }
 
 func (p *ConfigPart) folder(t Target) *folder {
-	f := &folder{part: Config, root: p.Root, t: t}
+	f := &folder{part: Config, at: p.place(), t: t}
 	c := &configRestoration{p: p, t: t, warned: map[string]bool{}}
-	f.moves = func(root *os.File, built string) (out, in []string, err error) {
+	f.moves = func(root, built *os.File) (out, in []string, err error) {
 		c.open = nil // services may have started since the files were built
 		return c.moves(root, built)
 	}
 	f.skip = c.skip
-	f.finish = func(_ context.Context, built string) error {
+	f.finish = func(_ context.Context, built *os.File) error {
+		c.warnOthers()
 		return errors.Join(c.clean(built), replaceContents(built, t.Replace))
 	}
 	return f
@@ -43,14 +43,16 @@ type configRestoration struct {
 	t      Target
 	warned map[string]bool
 	open   fileSet // that processes write to; nil before anybody looked
+
+	others int      // entries that the patterns of the target do not take
+	named  []string // some of them
 }
 
 // moves lists the files that were built, and those in their place. A folder that is
 // not there comes whole.
-func (c *configRestoration) moves(root *os.File, built string) (out, in []string, err error) {
-	err = walkBeneath(root, built, func(full string, e fs.DirEntry) error {
-		name := strings.TrimPrefix(full, built+"/")
-		if live := c.live(name); live != "" { // it was not when the files were built
+func (c *configRestoration) moves(root, built *os.File) (out, in []string, err error) {
+	err = walkBeneath(built, ".", func(name string, e fs.DirEntry) error {
+		if live := c.live(root, name); live != "" { // it was not when the files were built
 			return fail(nil, "%s holds the data of a service, or is open in one, since the restore has begun, so the configuration was not replaced. Stop the service and restore again.", live)
 		}
 		st, err := statBeneath(root, name)
@@ -70,12 +72,28 @@ func (c *configRestoration) moves(root *os.File, built string) (out, in []string
 	return out, in, err
 }
 
+// warnOthers names what the patterns keep from coming back.
+func (c *configRestoration) warnOthers() {
+	if c.others > 0 {
+		c.warn("not_included", "", fmt.Sprintf("%d files or folders of the backup were not restored, because the project's config.include and config.exclude do not take them: %s.", c.others, someOf(c.named, c.others)))
+	}
+}
+
 func isDir(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // skip reports whether an entry of the archive does not come back.
-func (c *configRestoration) skip(entry string) bool {
-	name := strings.TrimPrefix(entry, Config+"/")
-	if live := c.live(name); live != "" {
+func (c *configRestoration) skip(root *os.File, entry string) bool {
+	name, ok := strings.CutPrefix(entry, Config+"/")
+	if !ok {
+		return false // the folder of the part
+	}
+	if !c.p.takes(name) {
+		if c.others++; len(c.named) < maxNamed {
+			c.named = append(c.named, name)
+		}
+		return true
+	}
+	if live := c.live(root, name); live != "" {
 		c.warn("live_data_kept", live, live+" was not restored: it holds the data of a service or is open in one, and a restore never writes there.")
 		return true
 	}
@@ -99,50 +117,52 @@ func (c *configRestoration) skip(entry string) bool {
 // here: the data of services, which old archives hold, compose files of another
 // project under names of their own, and what would take the place of a folder, or of
 // the link that stands for one.
-func (c *configRestoration) clean(built string) error {
-	in, err := openRoot(built)
-	if gone(err) {
-		return nil // nothing comes back
-	}
-	if err != nil {
-		return err
-	}
-	defer in.Close() //nolint:errcheck // opened for reading
-	root, err := openRoot(c.p.Root)
+func (c *configRestoration) clean(built *os.File) error {
+	root, err := c.p.place().openDir()
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // opened for reading
-	return walkBeneath(in, ".", func(name string, e fs.DirEntry) error {
-		full := filepath.Join(built, name)
+	return walkBeneath(built, ".", func(name string, e fs.DirEntry) error {
 		st, err := statBeneath(root, name)
 		switch {
 		case err != nil:
 			return err
 		case st != nil && e.IsDir() != isDir(st):
 			c.warn("place_taken", name, name+" was not restored: "+what(st)+" is in its place, and stays.")
-		case e.IsDir() && isLiveData(full):
+		case e.IsDir() && isLiveData(built, name):
 			c.warn("live_data_kept", name, name+" was not restored: it holds the data of a service and is no configuration.")
-		case c.t.Foreign && e.Type().IsRegular() && isComposeFile(full):
+		case c.t.Foreign && e.Type().IsRegular() && isComposeFile(built, name):
 			c.warnDeployment(name)
 		default:
 			return nil
 		}
-		if err := os.RemoveAll(full); err != nil {
+		if err := removeAllBeneath(built, name); err != nil {
 			return err
 		}
-		removeParents(built, name)
+		if err := removeParents(built, name); err != nil {
+			return err
+		}
 		return fs.SkipDir
 	})
 }
 
 // removeParents removes the folders above a name, as far as they are empty by now.
-func removeParents(root, name string) {
+func removeParents(root *os.File, name string) error {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		if os.Remove(filepath.Join(root, dir)) != nil {
-			return
+		parent, base, err := parentBeneath(root, dir)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(unix.Unlinkat(int(parent.Fd()), base, unix.AT_REMOVEDIR), parent.Close())
+		switch {
+		case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST):
+			return nil
+		case err != nil:
+			return err
 		}
 	}
+	return nil
 }
 
 // what names the kind of a thing.
@@ -156,17 +176,17 @@ func what(st *unix.Stat_t) string {
 	return "a file"
 }
 
-// live returns the folder or file of a running service that a name leads to, or "".
-func (c *configRestoration) live(name string) string {
+// live returns the folder or file of a running service that a name leads to, or "". A
+// name behind a link leads nowhere: a restore does not follow it.
+func (c *configRestoration) live(root *os.File, name string) string {
 	if c.open == nil {
 		c.open = openFiles(context.Background()) // has a deadline of its own
 	}
-	if full := filepath.Join(c.p.Root, name); isLiveFile(full) || !isLink(full) && c.open.has(full) {
+	if isLiveFile(root, name) || c.open.has(root, name) {
 		return name
 	}
 	for dir := name; dir != "."; dir = path.Dir(dir) {
-		full := filepath.Join(c.p.Root, dir)
-		if fi, err := os.Stat(full); err == nil && fi.IsDir() && (isLiveData(full) || c.isData(full)) {
+		if st, err := statBeneath(root, dir); err == nil && st != nil && isDir(st) && (isLiveData(root, dir) || c.isData(root, st)) {
 			return dir
 		}
 	}
@@ -175,11 +195,10 @@ func (c *configRestoration) live(name string) string {
 
 // isData reports whether a folder is one that services are known to keep their data
 // in, by whichever name.
-func (c *configRestoration) isData(dir string) bool {
-	fi, err := os.Stat(dir)
-	return err == nil && slices.ContainsFunc(c.p.Data, func(name string) bool {
-		data, err := os.Stat(filepath.Join(c.p.Root, name))
-		return err == nil && os.SameFile(fi, data)
+func (c *configRestoration) isData(root *os.File, dir *unix.Stat_t) bool {
+	return slices.ContainsFunc(c.p.Data, func(name string) bool {
+		data, err := statBeneath(root, name)
+		return err == nil && data != nil && data.Dev == dir.Dev && data.Ino == dir.Ino
 	})
 }
 
@@ -189,19 +208,25 @@ func (c *configRestoration) warnDeployment(name string) {
 
 // replaceContents writes other contents into files, which keep their owners, modes and
 // times.
-func replaceContents(dir string, contents map[string][]byte) error {
+func replaceContents(dir *os.File, contents map[string][]byte) error {
 	for name, b := range contents {
-		path := filepath.Join(dir, name)
-		fi, err := os.Lstat(path)
+		f, err := openBeneath(dir, name, unix.O_WRONLY)
 		if err != nil {
 			return err
 		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-		if err != nil {
-			return err
+		var st unix.Stat_t
+		err = unix.Fstat(int(f.Fd()), &st)
+		if err == nil {
+			err = f.Truncate(0)
 		}
-		_, err = f.Write(b)
-		if err := errors.Join(err, f.Close(), os.Chtimes(path, fi.ModTime(), fi.ModTime())); err != nil {
+		if err == nil {
+			_, err = f.Write(b)
+		}
+		if err == nil {
+			at := unix.NsecToTimeval(st.Mtim.Nano())
+			err = unix.Futimes(int(f.Fd()), []unix.Timeval{at, at})
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
 	}

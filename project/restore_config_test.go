@@ -18,6 +18,9 @@ func restoreConfig(t *testing.T, p *project.ConfigPart, b []byte, foreign bool) 
 	t.Helper()
 	to, ws := target(t, b, project.Config, nil)
 	to.Foreign = foreign
+	if p.Include == nil {
+		p.Include = []string{"**"}
+	}
 	r := p.Restoration(to)
 	build(t, r, b, to)
 	if err := r.Swap(t.Context()); err != nil {
@@ -119,7 +122,7 @@ func TestARestoreNeverWritesIntoTheDataOfServices(t *testing.T) {
 // TestDataThatAppearsBeforeTheSwapStopsIt since it would be overwritten.
 func TestDataThatAppearsBeforeTheSwapStopsIt(t *testing.T) {
 	b, root := archiveOf(t, "pg/base/1"), t.TempDir()
-	p := &project.ConfigPart{Root: root}
+	p := &project.ConfigPart{Root: root, Include: []string{"**"}}
 	to, _ := target(t, b, project.Config, nil)
 	r := p.Restoration(to)
 	build(t, r, b, to)

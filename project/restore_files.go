@@ -3,11 +3,11 @@ package project
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,14 +19,9 @@ import (
 // ownPrefix begins the names of folders in which a restore builds and keeps.
 const ownPrefix = ".holdfast-"
 
-// ownFolder matches the names of folders in which a restore builds and keeps.
-var ownFolder = regexp.MustCompile(`^\.holdfast-(new|old|undone)-[a-z0-9]{1,10}$`)
-
 // isOwn reports whether a name below the root of a part belongs to a restore: of this
 // part, or of one whose folder lies below.
-func isOwn(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || slices.ContainsFunc(strings.Split(name, "/"), ownFolder.MatchString)
-}
+func isOwn(part, name string) bool { return archive.Reserved(path.Join(part, name)) }
 
 // folder is how the files of a part come back. They are built in a hidden folder
 // inside of their root, since that is sure to lie on the same mount, and the root
@@ -38,28 +33,30 @@ func isOwn(name string) bool {
 // that was cut off goes on, or back, from where it was.
 type folder struct {
 	part string
-	root string
+	at   Place
 	t    Target
 
 	// moves lists what a swap takes away and what it brings, as names below the root.
 	// built is the folder of the new things.
-	moves func(root *os.File, built string) (out, in []string, err error)
-	// finish, unless nil, completes what was built.
-	finish func(ctx context.Context, built string) error
+	moves func(root, built *os.File) (out, in []string, err error)
+	// finish, unless nil, completes what was built. Nobody else can reach it by then.
+	finish func(ctx context.Context, built *os.File) error
 	// skip, unless nil, says that an entry does not come back.
-	skip func(name string) bool
+	skip func(root *os.File, entry string) bool
 	// replaced, unless "", is a folder below the root that must be no link.
 	replaced string
 	// xattrs must be supported by the file system.
 	xattrs bool
 
-	ownSeen bool
+	withheld []string // entries that came back without a bit of their mode or an attribute
+	count    int      // of them
 }
 
 // name returns the name of a folder of this restore.
 func (f *folder) name(what string) string { return ownPrefix + what + "-" + f.t.ID }
 
-func (f *folder) dir(what string) string { return filepath.Join(f.root, f.name(what)) }
+// dir returns the path of a folder of this restore, for people.
+func (f *folder) dir(what string) string { return filepath.Join(f.at.Path, f.name(what)) }
 
 // step is called before each change of a swap.
 func (f *folder) step(what string) error {
@@ -69,39 +66,69 @@ func (f *folder) step(what string) error {
 	return f.t.step(what)
 }
 
-// Check implements [Restoration].
-func (f *folder) Check(context.Context) ([]Check, error) {
-	space := Check{Needs: []Need{{Part: f.part, At: f.root, Bytes: room(f.t.Source), MinFree: f.t.MinFree}}}
-	write := Check{Name: f.part + "_folder"}
-	probe := f.root
-	for !exists(probe) && probe != filepath.Dir(probe) {
-		probe = filepath.Dir(probe)
+// open opens the root.
+func (f *folder) open() (*os.File, error) { return f.explain(f.at.openDir()) }
+
+// explain makes a sentence of an error.
+func (f *folder) explain(root *os.File, err error) (*os.File, error) {
+	switch {
+	case errors.Is(err, ErrOutside):
+		err = fail(err, "%s", outsideSentence(f.part))
+	case errors.Is(err, fs.ErrPermission):
+		err = fail(err, "The folder of the part %s cannot be opened by this user.", f.part)
 	}
-	file, err := os.CreateTemp(probe, ownPrefix+"check")
-	if err != nil {
-		write.Problem = "The folder of the part " + f.part + " cannot be written to by this user."
-		return []Check{space, write}, nil
-	}
-	defer os.Remove(file.Name()) //nolint:errcheck // a hidden file
-	if f.xattrs {
-		if err := unix.Fsetxattr(int(file.Fd()), "user.holdfast", []byte("x"), 0); err != nil {
-			write.Problem = "The file system of the part " + f.part + " has no extended attributes, which keep the types of the files."
-		}
-	}
-	if linked(f.root, f.replaced) {
-		write.Problem = "The folder " + f.replaced + " of the part " + f.part + " is or lies behind a symbolic link, and a restore never goes through one; set the part's path to where it leads."
-	}
-	return []Check{space, write}, file.Close()
+	return root, err
 }
 
-// linked reports whether a folder below the root is a link, or lies behind one.
-func linked(root, name string) bool {
-	r, err := openRoot(root)
+// Check implements [Restoration].
+func (f *folder) Check(context.Context) ([]Check, error) {
+	write := Check{Name: f.part + "_folder"}
+	dir, err := f.explain(f.at.nearestDir())
+	if err != nil {
+		write.Problem = Sentence(err)
+		return []Check{write}, nil
+	}
+	defer dir.Close() //nolint:errcheck // opened for reading
+	space := Check{Needs: []Need{{Part: f.part, At: f.at.Path, Bytes: room(f.t.Source), MinFree: f.t.MinFree, disk: diskOf(dir)}}}
+	if write.Problem, err = f.probe(dir); err != nil {
+		return nil, err
+	}
+	if f.linked() {
+		write.Problem = "The folder " + f.replaced + " of the part " + f.part + " is or lies behind a symbolic link, and a restore never goes through one; set the part's path to where it leads."
+	}
+	return []Check{space, write}, nil
+}
+
+// probe makes a file in a folder, removes it again, and returns what is wrong with it.
+func (f *folder) probe(dir *os.File) (problem string, err error) {
+	name := ownPrefix + "check-" + f.t.ID
+	_ = unix.Unlinkat(int(dir.Fd()), name, 0) // of a check that was cut off
+	file, err := createBeneath(dir, name)
+	if err != nil {
+		return "The folder of the part " + f.part + " cannot be written to by this user.", nil
+	}
+	defer file.Close() //nolint:errcheck // nothing is pending
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return "", err
+	}
+	if f.xattrs && unix.Fsetxattr(int(file.Fd()), "user.holdfast", []byte("x"), 0) != nil {
+		problem = "The file system of the part " + f.part + " has no extended attributes, which keep the types of the files."
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		problem = "The file system of the part " + f.part + " does not keep the owners and modes of files, so others could change what a restore builds there."
+	}
+	return problem, unix.Unlinkat(int(dir.Fd()), name, 0)
+}
+
+// linked reports whether the folder that is replaced is a link, or lies behind one.
+func (f *folder) linked() bool {
+	r, err := f.at.openDir()
 	if err != nil {
 		return false // it is not there yet
 	}
 	defer r.Close() //nolint:errcheck // opened for reading
-	for ; name != "" && name != "."; name = path.Dir(name) {
+	for name := f.replaced; name != "" && name != "."; name = path.Dir(name) {
 		if st, err := statBeneath(r, name); err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 			return true
 		}
@@ -122,51 +149,75 @@ func (f *folder) Build(ctx context.Context, r *archive.Reader) error {
 	if err := f.Discard(ctx); err != nil {
 		return err
 	}
-	staging := f.dir("new")
-	if err := os.MkdirAll(staging, 0o755); err != nil { //nolint:gosec // as the folders of the project
+	root, err := f.explain(f.at.makeDir())
+	if err != nil {
+		return fail(err, "The folder of the part %s cannot be made or opened.", f.part)
+	}
+	defer root.Close() //nolint:errcheck // opened for reading
+	staging, err := makePrivateDir(root, f.name("new"))
+	if err != nil {
 		return fail(err, "The folder of the part %s cannot be written to.", f.part)
 	}
-	root, err := os.OpenRoot(staging)
+	defer staging.Close() //nolint:errcheck // opened for reading
+	if err := f.extract(ctx, root, staging, r); err != nil {
+		return err
+	}
+	f.warnWithheld()
+	if f.finish == nil {
+		return nil
+	}
+	built, err := openBeneath(staging, f.part, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer built.Close() //nolint:errcheck // opened for reading
+	return f.finish(ctx, built)
+}
+
+// extract writes the part below a folder that nobody else can enter.
+func (f *folder) extract(ctx context.Context, live, staging *os.File, r *archive.Reader) error {
+	root, err := rootOf(staging)
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // nothing is pending
-	guard := roomGuard{at: f.root, minFree: f.t.MinFree}
-	err = archive.Extract(ctx, root, r, archive.ExtractOptions{MaxBytes: f.t.Source.Bytes, MaxEntries: f.t.Source.Entries, Owner: os.Getuid() == 0, Room: guard.take, Skip: f.skips})
+	skip := func(entry string) bool { return f.skip != nil && f.skip(live, entry) }
+	guard := roomGuard{dir: staging, minFree: f.t.MinFree}
+	err = archive.Extract(ctx, root, r, archive.ExtractOptions{MaxBytes: f.t.Source.Bytes, MaxEntries: f.t.Source.Entries, Owner: os.Getuid() == 0, Room: guard.take, Skip: skip, Privileged: f.t.PrivilegedModes, Withheld: f.withhold})
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		entry, _ := errors.AsType[*archive.EntryError](err)
 		return f.fullDisk(entry, err)
 	case errors.Is(err, unix.ENOTSUP):
 		return fail(err, "The file system of the part %s has no extended attributes, which keep the types of the files.", f.part)
-	case err != nil:
-		return err
 	}
-	if f.finish != nil {
-		return f.finish(ctx, filepath.Join(staging, f.part))
-	}
-	return nil
+	return err
 }
 
-// skips reports whether an entry does not come back. A name of ours would be taken for
-// what a restore keeps. Below the top, storage objects may have any name.
-func (f *folder) skips(entry string) bool {
-	name := strings.TrimPrefix(entry, f.part+"/")
-	if strings.HasPrefix(name, ownPrefix) || f.part != Storage && isOwn(name) {
-		if !f.ownSeen {
-			f.ownSeen = true
-			f.t.warn(f.part, "own_names", "", "The backup of the part "+f.part+" holds folders of Holdfast itself, which were not restored.")
-		}
-		return true
+// withhold notes an entry that came back without something.
+func (f *folder) withhold(entry string) {
+	if f.count++; len(f.withheld) < maxNamed && f.part != Storage {
+		f.withheld = append(f.withheld, strings.TrimPrefix(entry, f.part+"/"))
 	}
-	return f.skip != nil && f.skip(entry)
+}
+
+// warnWithheld says which entries those were.
+func (f *folder) warnWithheld() {
+	if f.count == 0 {
+		return
+	}
+	named := ""
+	if len(f.withheld) > 0 {
+		named = " (" + someOf(f.withheld, f.count) + ")"
+	}
+	f.t.warn(f.part, "privileges_withheld", "", fmt.Sprintf("%d files or folders of the part %s%s came back without their setuid or setgid bits, or without attributes that are none of the user's. restore.privileged_modes lets the bits come back.", f.count, f.part, named))
 }
 
 // children lists what lies in a folder, apart from what restores made.
-func children(root *os.File, dir string) (out []string, err error) {
-	err = walkBeneath(root, dir, func(name string, _ fs.DirEntry) error {
-		if base := path.Base(name); !strings.HasPrefix(base, ownPrefix) {
-			out = append(out, base)
+func children(dir *os.File) (out []string, err error) {
+	err = walkBeneath(dir, ".", func(name string, _ fs.DirEntry) error {
+		if !strings.HasPrefix(name, ownPrefix) {
+			out = append(out, name)
 		}
 		return fs.SkipDir
 	})
@@ -175,16 +226,8 @@ func children(root *os.File, dir string) (out []string, err error) {
 }
 
 // countFiles counts the files and links below a folder.
-func countFiles(dir string) (n int, err error) {
-	root, err := openRoot(dir)
-	if gone(err) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer root.Close() //nolint:errcheck // opened for reading
-	err = walkBeneath(root, ".", func(_ string, e fs.DirEntry) error {
+func countFiles(dir *os.File) (n int, err error) {
+	err = walkBeneath(dir, ".", func(_ string, e fs.DirEntry) error {
 		if !e.IsDir() {
 			n++
 		}

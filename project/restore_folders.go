@@ -2,9 +2,10 @@ package project
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
+	"strings"
 )
 
 // Restoration returns how the functions come back: all of them, in the place of
@@ -15,23 +16,23 @@ func (p *FunctionsPart) Restoration(t Target) Restoration { return p.folder(t) }
 func (p *FunctionsPart) Kept(t Target) Kept { return p.folder(t) }
 
 func (p *FunctionsPart) folder(t Target) *folder {
-	f := &folder{part: Functions, root: p.Path, t: t}
+	f := &folder{part: Functions, at: p.place(), t: t}
 	f.moves = replaceAll
-	f.finish = func(_ context.Context, built string) error {
+	f.finish = func(_ context.Context, built *os.File) error {
 		if err := p.scan(built, t); err != nil {
 			return err
 		}
-		return f.keepLinks(".")
+		return f.keepLinks(".", built)
 	}
 	return f
 }
 
 // replaceAll replaces whatever lies in the root.
-func replaceAll(root *os.File, built string) (out, in []string, err error) {
-	if out, err = children(root, "."); err != nil {
+func replaceAll(root, built *os.File) (out, in []string, err error) {
+	if out, err = children(root); err != nil {
 		return nil, nil, err
 	}
-	in, err = children(root, built)
+	in, err = children(built)
 	return out, in, err
 }
 
@@ -44,9 +45,9 @@ func (p *StoragePart) Restoration(t Target) Restoration { return p.folder(t) }
 func (p *StoragePart) Kept(t Target) Kept { return p.folder(t) }
 
 func (p *StoragePart) folder(t Target) *folder {
-	f := &folder{part: Storage, root: p.Path, t: t, xattrs: true, replaced: p.base()}
+	f := &folder{part: Storage, at: p.place(), t: t, xattrs: true, replaced: p.base()}
 	f.moves = p.moves
-	f.finish = func(ctx context.Context, built string) error {
+	f.finish = func(ctx context.Context, built *os.File) error {
 		if t.Foreign {
 			if err := p.remap(built); err != nil {
 				return err
@@ -55,15 +56,15 @@ func (p *StoragePart) folder(t Target) *folder {
 		if err := p.reconcile(ctx, t, built); err != nil {
 			return err
 		}
-		return f.keepLinks(p.base())
+		return f.keepLinks(p.base(), built)
 	}
 	return f
 }
 
 // moves replaces the folder of the project's objects; without one, everything.
-func (p *StoragePart) moves(root *os.File, built string) (out, in []string, err error) {
+func (p *StoragePart) moves(root, built *os.File) (out, in []string, err error) {
 	base := p.base()
-	brought, err := statBeneath(root, path.Join(built, base))
+	brought, err := statBeneath(built, base)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,14 +104,25 @@ func (p *StoragePart) base() string {
 func (p *StoragePart) TenantFolder() string { return p.base() }
 
 // remap gives the objects of another project the folder of this one.
-func (p *StoragePart) remap(built string) error {
-	found, err := filepath.Glob(filepath.Join(built, "*", "*"))
-	if err != nil || len(found) != 1 || found[0] == filepath.Join(built, p.base()) {
+func (p *StoragePart) remap(built *os.File) error {
+	var found []string
+	err := walkBeneath(built, ".", func(name string, _ fs.DirEntry) error {
+		if !strings.Contains(name, "/") {
+			return nil
+		}
+		found = append(found, name)
+		return fs.SkipDir
+	})
+	if err != nil || len(found) != 1 || found[0] == p.base() {
 		return err
 	}
-	to := filepath.Join(built, p.base())
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as the folders of the project
+	root, err := rootOf(built)
+	if err != nil {
 		return err
 	}
-	return os.Rename(found[0], to)
+	defer root.Close() //nolint:errcheck // nothing is pending
+	if err := root.MkdirAll(path.Dir(p.base()), 0o755); err != nil {
+		return err
+	}
+	return root.Rename(found[0], p.base())
 }

@@ -1,7 +1,9 @@
 package project
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +24,40 @@ type Need struct {
 	At      string
 	Bytes   int64
 	MinFree int64 // stays free there
+
+	disk *disk // of At; nil if nobody has opened it
+}
+
+// disk is a file system.
+type disk struct {
+	dev  uint64
+	free int64
+}
+
+// diskOf returns the file system of an open folder, or nil.
+func diskOf(dir *os.File) *disk {
+	var st unix.Stat_t
+	free, err := freeBytes(dir)
+	if err != nil || unix.Fstat(int(dir.Fd()), &st) != nil {
+		return nil // the first write says so
+	}
+	return &disk{dev: st.Dev, free: free}
+}
+
+// find fills in the disk.
+func (n *Need) find() {
+	if n.disk != nil {
+		return
+	}
+	at, err := os.OpenFile(n.At, unix.O_PATH, 0) // needs no permission to read it
+	for ; errors.Is(err, fs.ErrNotExist) && n.At != filepath.Dir(n.At); at, err = os.OpenFile(n.At, unix.O_PATH, 0) {
+		n.At = filepath.Dir(n.At)
+	}
+	if err != nil {
+		return // other checks say so
+	}
+	defer at.Close() //nolint:errcheck // nothing is pending
+	n.disk = diskOf(at)
 }
 
 // CheckRoom returns a check for each disk that has too little room for all that a
@@ -29,17 +65,13 @@ type Need struct {
 func CheckRoom(needs []Need) []Check {
 	disks, order := map[uint64][]Need{}, []uint64{}
 	for _, n := range needs {
-		for !exists(n.At) && n.At != filepath.Dir(n.At) {
-			n.At = filepath.Dir(n.At)
+		if n.find(); n.disk == nil {
+			continue
 		}
-		var st unix.Stat_t
-		if unix.Stat(n.At, &st) != nil {
-			continue // other checks say so
+		if disks[n.disk.dev] == nil {
+			order = append(order, n.disk.dev)
 		}
-		if disks[st.Dev] == nil {
-			order = append(order, st.Dev)
-		}
-		disks[st.Dev] = append(disks[st.Dev], n)
+		disks[n.disk.dev] = append(disks[n.disk.dev], n)
 	}
 	var out []Check
 	for _, d := range order {
@@ -55,10 +87,7 @@ func CheckRoom(needs []Need) []Check {
 
 // shortOf says that a disk has too little room for what is needed there, if it has.
 func shortOf(needs []Need) string {
-	free, err := freeBytes(needs[0].At)
-	if err != nil {
-		return "" // the first write says so
-	}
+	free := needs[0].disk.free
 	var parts []string
 	sum, minFree, each := int64(0), int64(0), map[string]int64{}
 	for _, n := range needs {
@@ -85,10 +114,10 @@ func shortOf(needs []Need) string {
 // up returns bytes in MiB, rounded up.
 func up(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }
 
-func freeBytes(at string) (int64, error) {
+func freeBytes(dir *os.File) (int64, error) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(at, &st); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: at, Err: err}
+	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir.Name(), Err: err}
 	}
 	return int64(st.Bavail) * st.Bsize, nil
 }
@@ -98,7 +127,7 @@ var errMinFree = fmt.Errorf("min_free is reached: %w", unix.ENOSPC)
 
 // roomGuard keeps some of a disk free while it is written to.
 type roomGuard struct {
-	at      string
+	dir     *os.File
 	minFree int64
 	left    int64 // may be written before the disk is asked again
 }
@@ -111,7 +140,7 @@ func (g *roomGuard) take(n int64) error {
 	if g.left -= n; g.left >= 0 {
 		return nil
 	}
-	free, err := freeBytes(g.at)
+	free, err := freeBytes(g.dir)
 	if err != nil {
 		return err
 	}
@@ -132,5 +161,5 @@ func (f *folder) fullDisk(e *archive.EntryError, err error) error {
 	if e != nil {
 		file += fmt.Sprintf(" (%d MiB)", up(e.Size))
 	}
-	return fail(err, "%s of the part %s has no room on the disk of %s, where %d MiB must stay free (min_free). Nothing was changed; make room there and try again.", file, f.part, f.root, up(f.t.MinFree))
+	return fail(err, "%s of the part %s has no room on the disk of %s, where %d MiB must stay free (min_free). Nothing was changed; make room there and try again.", file, f.part, f.at.Path, up(f.t.MinFree))
 }

@@ -17,13 +17,15 @@ type savedProject struct {
 
 	Storage, Tenant, Functions, Root []byte
 	Data, Deployment                 [][]byte
+
+	Within map[string][]byte // of the places of the parts; that of the root key is the database's
 }
 
 // Save returns where the parts of a project are, for [Load]: a restore that brings
 // configuration files must go on after a crash, when half of them are there. The
 // result holds the password of the database.
 func (p Project) Save(ctx context.Context) ([]byte, error) {
-	var out savedProject
+	out := savedProject{Within: map[string][]byte{}}
 	if p.Server != nil {
 		url, err := p.Server.Find(ctx)
 		if err != nil {
@@ -39,14 +41,15 @@ func (p Project) Save(ctx context.Context) ([]byte, error) {
 		switch x := part.(type) {
 		case *DatabasePart:
 			if x.RootKey != nil {
-				out.RootKey = []byte(x.RootKey(ctx))
+				key := x.RootKey(ctx)
+				out.RootKey, out.Within[Database] = []byte(key.Path), []byte(key.Within)
 			}
 		case *StoragePart:
-			out.Storage, out.Tenant = []byte(x.Path), []byte(x.Tenant)
+			out.Storage, out.Tenant, out.Within[Storage] = []byte(x.Path), []byte(x.Tenant), []byte(x.Within)
 		case *FunctionsPart:
-			out.Functions = []byte(x.Path)
+			out.Functions, out.Within[Functions] = []byte(x.Path), []byte(x.Within)
 		case *ConfigPart:
-			out.Root, out.Data, out.Deployment = []byte(x.Root), asBytes(x.Data), asBytes(x.Deployment)
+			out.Root, out.Within[Config], out.Data, out.Deployment = []byte(x.Root), []byte(x.Within), asBytes(x.Data), asBytes(x.Deployment)
 		default: // cannot be restored
 			out.Parts = slices.DeleteFunc(out.Parts, func(name string) bool { return name == part.Name() })
 		}
@@ -64,12 +67,13 @@ func Load(b []byte) (Project, error) {
 	if in.URL != "" {
 		p.Server = &Server{URL: func(context.Context) (string, error) { return in.URL, nil }, Tools: string(in.Tools)}
 	}
+	within := func(part string) string { return string(in.Within[part]) }
 	for _, name := range in.Parts {
 		p.Parts = append(p.Parts, map[string]Part{
-			Database:  &DatabasePart{RootKey: func(context.Context) string { return string(in.RootKey) }},
-			Storage:   &StoragePart{Path: string(in.Storage), Tenant: string(in.Tenant)},
-			Functions: &FunctionsPart{Path: string(in.Functions)},
-			Config:    &ConfigPart{Root: string(in.Root), Data: asStrings(in.Data), Deployment: asStrings(in.Deployment)},
+			Database:  &DatabasePart{RootKey: func(context.Context) Place { return Place{string(in.RootKey), within(Database)} }},
+			Storage:   &StoragePart{Path: string(in.Storage), Within: within(Storage), Tenant: string(in.Tenant)},
+			Functions: &FunctionsPart{Path: string(in.Functions), Within: within(Functions)},
+			Config:    &ConfigPart{Root: string(in.Root), Within: within(Config), Data: asStrings(in.Data), Deployment: asStrings(in.Deployment)},
 		}[name])
 	}
 	return p, nil

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -63,25 +64,30 @@ func (t territory) key() string {
 }
 
 func territoryOf(id string, part Part) (t territory, ok bool) {
-	path := ""
+	var at Place
 	switch p := part.(type) {
 	case *StoragePart:
-		path = filepath.Join(p.Path, p.base())
+		at = p.place()
+		at.Path = filepath.Join(at.Path, p.base())
 	case *FunctionsPart:
-		path = p.Path
+		at = p.place()
 	case *ConfigPart:
-		path = p.Root
+		at = p.place()
 	}
-	if path == "" {
+	if at.Path == "" {
 		return t, false
 	}
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		path = resolved
+	t = territory{id: id, part: part, path: filepath.Clean(at.Path)}
+	resolved, err := at.real()
+	if errors.Is(err, ErrOutside) {
+		return t, false // no restore goes there
 	}
-	t = territory{id: id, part: part, path: filepath.Clean(path)}
 	var st unix.Stat_t
-	if unix.Stat(path, &st) == nil {
-		t.inode = [2]uint64{st.Dev, st.Ino}
+	if err == nil {
+		t.path = resolved
+		if unix.Lstat(resolved, &st) == nil {
+			t.inode = [2]uint64{st.Dev, st.Ino}
+		}
 	}
 	return t, true
 }

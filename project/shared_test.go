@@ -21,6 +21,9 @@ func TestProjectsThatShareFolders(t *testing.T) {
 	config := func(dir string, exclude ...string) project.Part {
 		return &project.ConfigPart{Root: at(dir), Include: []string{"**"}, Exclude: exclude}
 	}
+	if err := os.Symlink("../a", filepath.Join(root, "b/out")); err != nil {
+		t.Fatal(err)
+	}
 	functions := func(dir string) project.Part { return &project.FunctionsPart{Path: at(dir)} }
 	for name, c := range map[string]struct {
 		a, b []project.Part
@@ -29,6 +32,8 @@ func TestProjectsThatShareFolders(t *testing.T) {
 		"nothing":                {[]project.Part{config("a", "staging")}, []project.Part{config("b"), functions("a/staging")}, nil},
 		"functions":              {[]project.Part{functions("a/volumes/functions")}, []project.Part{functions("a/volumes/functions")}, []string{"a functions", "b functions"}},
 		"by a link":              {[]project.Part{functions("a")}, []project.Part{functions("link")}, []string{"a functions", "b functions"}},
+		"by a link out":          {[]project.Part{functions("a")}, []project.Part{&project.FunctionsPart{Path: at("b/out"), Within: at("b")}}, nil},
+		"in its folder":          {[]project.Part{functions("a/volumes")}, []project.Part{&project.FunctionsPart{Path: at("a/volumes/functions"), Within: at("link")}}, []string{"a functions"}},
 		"storage":                {[]project.Part{&project.StoragePart{Path: at("files")}}, []project.Part{&project.StoragePart{Path: at("files"), Tenant: "stub/stub"}}, []string{"a storage", "b storage"}},
 		"two tenants":            {[]project.Part{&project.StoragePart{Path: at("files")}}, []project.Part{&project.StoragePart{Path: at("files"), Tenant: "stub/other"}}, nil},
 		"the compose folder":     {[]project.Part{config("a")}, []project.Part{config("a")}, []string{"a config", "b config"}},

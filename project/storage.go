@@ -2,9 +2,7 @@ package project
 
 import (
 	"context"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,10 +15,13 @@ import (
 // StoragePart is the files of the storage service.
 type StoragePart struct {
 	Path   string // of the folder that the service calls its backend path
+	Within string // see [Place]
 	Tenant string // the folder of the project below Path; default "stub/stub"
 
 	Apart []string // sentences about what the service mounts in there from other places
 }
+
+func (p *StoragePart) place() Place { return Place{p.Path, p.Within} }
 
 // Name implements [Part].
 func (*StoragePart) Name() string { return Storage }
@@ -30,14 +31,14 @@ func (*StoragePart) Name() string { return Storage }
 // files are of the snapshot's instant however long the reading takes. Else every
 // file is taken.
 func (p *StoragePart) Dump(ctx context.Context, s *Session, w *archive.Writer) ([]Warning, error) {
-	if _, err := os.Stat(filepath.Join(p.Path, ".minio.sys")); err == nil {
-		return nil, fail(nil, "The storage folder belongs to a MinIO server; a storage backend on S3 cannot be backed up yet.")
-	}
-	t, err := openTree(Storage, p.Path, w)
+	t, err := openTree(Storage, p.place(), w)
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
+	if thereBeneath(t.root, ".minio.sys") {
+		return nil, fail(nil, "The storage folder belongs to a MinIO server; a storage backend on S3 cannot be backed up yet.")
+	}
 	if err := noteApart(t.t, p.Apart); err != nil {
 		return nil, err
 	}

@@ -52,30 +52,51 @@ type progress struct {
 
 func (t Target) recordFile(part string) string { return t.Scratch + "." + part + ".swap" }
 
-// loadRecord reads a record. It fails with [fs.ErrNotExist] if there is none.
+// loadRecord reads a record. It fails with [fs.ErrNotExist] if there is none, and refuses
+// one that no restore has written.
 func loadRecord(file string, step func(string) error) (*swapRecord, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	r := &swapRecord{file: file, phases: map[string]progress{}, step: step}
-	end := bytes.LastIndexByte(b, '\n') + 1 // a line that a crash has cut off was not written
-	for i, line := range slices.Collect(bytes.Lines(b[:end])) {
-		if i == 0 {
-			err = json.Unmarshal(line, &r.swapPlan)
-		} else {
-			var p progress
-			err = json.Unmarshal(line, &p)
-			r.take(p)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w", file, i+1, err)
-		}
-	}
-	if end == 0 {
-		return nil, fmt.Errorf("%s is empty", file)
+	r, err := parseRecord(b, file, step)
+	if err != nil {
+		return nil, fail(fmt.Errorf("%s: %w", file, err), "The record of what the restore has moved, %s, is damaged, so nothing was moved or removed. What was replaced may be in the hidden folders beside the files; move it by hand.", filepath.Base(file))
 	}
 	return r, nil
+}
+
+func parseRecord(b []byte, file string, step func(string) error) (*swapRecord, error) {
+	r := &swapRecord{file: file, phases: map[string]progress{}, step: step}
+	end := bytes.LastIndexByte(b, '\n') + 1 // a line that a crash has cut off was not written
+	if end == 0 {
+		return nil, errors.New("it is empty")
+	}
+	for i, line := range slices.Collect(bytes.Lines(b[:end])) {
+		if err := r.takeLine(i, line); err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+	}
+	return r, nil
+}
+
+// takeLine takes in a line of the file, if it can be one.
+func (r *swapRecord) takeLine(i int, line []byte) error {
+	if i == 0 {
+		if err := json.Unmarshal(line, &r.swapPlan); err != nil {
+			return err
+		}
+		return r.check()
+	}
+	var p progress
+	if err := json.Unmarshal(line, &p); err != nil {
+		return err
+	}
+	if err := r.checkProgress(p); err != nil {
+		return err
+	}
+	r.take(p)
+	return nil
 }
 
 // take adds a line to what is known.

@@ -2,7 +2,6 @@ package project_test
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -12,101 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/holdfast-dev/holdfast/project"
 )
-
-// randomTree makes files, folders and links with names of any bytes, with modes,
-// times and attributes, deep and long.
-type randomTree struct {
-	t    *testing.T
-	r    *rand.Rand
-	root string
-	xs   bool // attributes
-}
-
-func (x *randomTree) name() string {
-	switch x.r.IntN(8) {
-	case 0:
-		return strings.Repeat("ü", 1+x.r.IntN(127)) // up to 254 bytes
-	case 1, 2, 3:
-		return fmt.Sprintf("f%d.txt", x.r.IntN(8)) // meets others
-	}
-	b := make([]byte, 1+x.r.IntN(6))
-	for i := range b {
-		for b[i] == 0 || b[i] == '/' || b[i] == '.' {
-			b[i] = byte(x.r.UintN(256))
-		}
-	}
-	return string(b)
-}
-
-func (x *randomTree) fill(dir string, depth int) {
-	x.t.Helper()
-	for range 2 + x.r.IntN(3) {
-		name := filepath.Join(dir, x.name())
-		if _, err := os.Lstat(name); err == nil {
-			continue
-		}
-		var err error
-		switch k := x.r.IntN(6); {
-		case k < 2 && depth > 0:
-			err = os.Mkdir(name, 0o755)
-			x.fill(name, depth-1)
-			err = errors.Join(err, os.Chmod(name, 0o500|os.FileMode(x.r.UintN(0o100))))
-		case k == 2:
-			err = os.Symlink("to\xffnowhere", name)
-		default:
-			err = os.WriteFile(name, []byte(fmt.Sprint(x.r.Uint64())), 0o600)
-			if x.xs {
-				err = errors.Join(err, unix.Setxattr(name, "user.n", []byte{0, byte(x.r.UintN(256))}, 0))
-			}
-			err = errors.Join(err, os.Chmod(name, os.FileMode(x.r.UintN(0o1000))))
-		}
-		at := unix.NsecToTimespec(x.r.Int64N(1<<30) * 1e9)
-		if err := errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)); err != nil {
-			x.t.Fatal(err)
-		}
-	}
-}
-
-// listBytes lists a tree to the byte: names, modes, times of files and links, targets, attributes and
-// contents. Whatever begins with .holdfast- at the top is left out.
-func listBytes(t *testing.T, root string) string {
-	t.Helper()
-	var out strings.Builder
-	err := filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
-		rel, _ := filepath.Rel(root, name)
-		if err != nil || rel == "." {
-			return err
-		}
-		if strings.HasPrefix(rel, ".holdfast-") {
-			return filepath.SkipDir
-		}
-		fi, err := d.Info()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&out, "%q %v", rel, fi.Mode())
-		switch {
-		case d.Type() == os.ModeSymlink:
-			target, err := os.Readlink(name)
-			fmt.Fprintf(&out, " %d %q %v", fi.ModTime().UnixNano(), target, err)
-		case !d.IsDir():
-			b, err := os.ReadFile(name)
-			attr := make([]byte, 10)
-			n, _ := unix.Getxattr(name, "user.n", attr)
-			fmt.Fprintf(&out, " %d %q %q %v", fi.ModTime().UnixNano(), b, attr[:max(n, 0)], err)
-		}
-		out.WriteByte('\n')
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
 
 var errCrash = errors.New("crash")
 
@@ -138,6 +44,7 @@ func TestARestoreIsUndoneToTheByte(t *testing.T) {
 			}
 		}
 		tree.fill(top, 3)
+		tree.deep(top, 16)
 		b, _, err := dump(t, project.Project{Parts: []project.Part{part}})
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +52,8 @@ func TestARestoreIsUndoneToTheByte(t *testing.T) {
 		backedUp := listBytes(t, root)
 		change(t, r, top)
 		tree.fill(top, 2)
-		changed := listBytes(t, root)
+		tree.deep(top, 40) // of a configuration it stays; of others an undo brings it back
+		changed := listTree(t, root, movedWhole[part.Name()])
 		to, _ := target(t, b, part.Name(), nil)
 		wanted := restoreAll(t, part, b, to, root, backedUp, changed)
 		for n := 0; ; n++ {
@@ -159,6 +67,14 @@ func TestARestoreIsUndoneToTheByte(t *testing.T) {
 			t.Errorf("left in data_dir: %v %v", left, err)
 		}
 	}
+}
+
+// movedWhole chooses, by part, the folders that a swap moves with all that is in them. The
+// times of others change when names in them do.
+var movedWhole = map[string]func(dir string) bool{
+	project.Functions: func(string) bool { return true },
+	project.Storage:   func(dir string) bool { return dir != "stub" },
+	project.Config:    func(string) bool { return false },
 }
 
 // change removes some of what lies in a folder and changes some.
@@ -216,7 +132,7 @@ func undoAndDrop(t *testing.T, part project.Part, to project.Target, root, chang
 			t.Fatal(err)
 		}
 	}
-	if got := listBytes(t, root); got != changed {
+	if got := listTree(t, root, movedWhole[part.Name()]); got != changed {
 		t.Fatalf("%s: after the undo: %s", part.Name(), firstDiff(changed, got))
 	}
 	r := part.Restoration(to)
@@ -226,7 +142,7 @@ func undoAndDrop(t *testing.T, part project.Part, to project.Target, root, chang
 	if left, _ := filepath.Glob(root + "/.holdfast-*"); len(left) > 0 {
 		t.Fatalf("left behind: %v", left)
 	}
-	if got := listBytes(t, root); got != changed {
+	if got := listTree(t, root, movedWhole[part.Name()]); got != changed {
 		t.Fatalf("%s: after the drop: %s", part.Name(), firstDiff(changed, got))
 	}
 }
@@ -296,7 +212,7 @@ func TestNamesThatAreNoText(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		changed := listBytes(t, root)
+		changed := listTree(t, root, movedWhole[kind])
 		to, _ := target(t, b, kind, nil)
 		restoreAll(t, part, b, to, root, before, changed)
 	}
@@ -364,7 +280,7 @@ func TestAFolderThatIsMadeAgainDuringTheSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, root, "stub/stub/bucket/b/v")
-	changed, upload := listBytes(t, root), ""
+	changed, upload := listTree(t, root, movedWhole[part.Name()]), ""
 	to, ws := target(t, b, project.Storage, nil)
 	to.Interrupt(func(string) error {
 		if _, err := os.Stat(filepath.Join(root, "stub/stub")); upload == "" && os.IsNotExist(err) {
@@ -406,7 +322,7 @@ func TestAServicesLinksStay(t *testing.T) {
 	}
 	before := listBytes(t, root)
 	sh(t, root, "rm main/self; ln -s /nowhere main/new; mkdir late; ln -s /nowhere late/link; echo changed > hello/index.ts")
-	changed := listBytes(t, root)
+	changed := listTree(t, root, movedWhole[project.Functions])
 	to, ws := target(t, b, project.Functions, nil)
 	build(t, part.Restoration(to), b, to)
 	if err := part.Restoration(to).Swap(t.Context()); err != nil {
@@ -453,19 +369,6 @@ func TestAConfigurationNeverGoesThroughLinks(t *testing.T) {
 		if said := sentencesOf(ws); !strings.Contains(said, want) {
 			t.Errorf("%q is not in %s", want, said)
 		}
-	}
-}
-
-// TestNamesOfOursDoNotComeBack since an undo would take them for what it keeps.
-func TestNamesOfOursDoNotComeBack(t *testing.T) {
-	b := archiveOf(t, ".env", ".holdfast-moved.json", ".holdfast-old-abcdefghij/.env", "volumes/functions/.holdfast-old-abcdefghij/x")
-	root := t.TempDir()
-	ws := restoreConfig(t, &project.ConfigPart{Root: root}, b, false)
-	if got := sh(t, root, "find . -mindepth 1"); got != "./.env\n" {
-		t.Errorf("got %s", got)
-	}
-	if said := sentencesOf(ws); !strings.Contains(said, "folders of Holdfast itself") {
-		t.Errorf("said %s", said)
 	}
 }
 

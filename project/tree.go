@@ -29,9 +29,11 @@ type tree struct {
 
 // openTree opens a folder. A folder that is not there is an error: an empty
 // backup must not be green.
-func openTree(part, folder string, w *archive.Writer) (*tree, error) {
-	f, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY, 0)
+func openTree(part string, at Place, w *archive.Writer) (*tree, error) {
+	f, err := at.openDir()
 	switch {
+	case errors.Is(err, ErrOutside):
+		return nil, fail(err, "%s", outsideSentence(part))
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fail(err, "The folder of the part %s is not there; check %s.path of the project.", part, part)
 	case errors.Is(err, fs.ErrPermission):
@@ -42,6 +44,11 @@ func openTree(part, folder string, w *archive.Writer) (*tree, error) {
 	t := &tree{part: part, root: f, w: w, t: newTally(part, w)}
 	t.ahead.start(t)
 	return t, nil
+}
+
+// outsideSentence says that a link leads out of the project.
+func outsideSentence(part string) string {
+	return fmt.Sprintf("The folder of the part %s is or lies behind a link that leads out of the folder of the project; set %s.path of the project, or list the folder in its allowed_paths.", part, part)
 }
 
 // close ends the reading ahead. What was not written by then is given up.
@@ -167,8 +174,11 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 		entries, err := d.ReadDir(1000) // bounded, however many there are
 		for _, e := range entries {
 			below := path.Join(name, e.Name())
-			if isOwn(below) {
-				continue // what a restore builds or keeps
+			if isOwn(t.part, below) {
+				if err := t.leaveOwn(below); err != nil {
+					return err
+				}
+				continue
 			}
 			if err := t.visit(ctx, below, e.IsDir(), keep); err != nil {
 				return err
@@ -181,6 +191,15 @@ func (t *tree) walkBelow(ctx context.Context, name string, keep func(name string
 			return t.trouble(name, err)
 		}
 	}
+}
+
+// leaveOwn leaves out what has a name of ours. What a restore builds or keeps needs no
+// warning, but others may have given the name.
+func (t *tree) leaveOwn(name string) error {
+	if d, err := openPrivateDir(t.root, name); err == nil {
+		return d.Close()
+	}
+	return t.t.note(nameSkipped, name, "%s was left out, because it has a name that only Holdfast itself may give; rename it.", name)
 }
 
 func (t *tree) visit(ctx context.Context, name string, dir bool, keep func(string, bool) (bool, bool)) error {

@@ -2,7 +2,6 @@ package project
 
 import (
 	"context"
-	"os"
 
 	"github.com/holdfast-dev/holdfast/archive"
 )
@@ -48,9 +47,9 @@ func Available(parts []Part) error {
 func (p *UnavailablePart) Restoration(t Target) Restoration {
 	switch x := p.Place.(type) {
 	case *StoragePart:
-		return remade{x.Restoration(t), x.Path}
+		return remade{x.Restoration(t), x.place()}
 	case *FunctionsPart:
-		return remade{x.Restoration(t), x.Path}
+		return remade{x.Restoration(t), x.place()}
 	}
 	return unavailable{p}
 }
@@ -93,7 +92,7 @@ func (u unavailable) Drop(context.Context) error { return u.p.err() }
 // remade is how a part comes back whose folder was not there.
 type remade struct {
 	Restoration
-	root string
+	at Place
 }
 
 // Discard implements [Restoration]. It also removes the folder, if it is empty: an
@@ -102,6 +101,6 @@ func (r remade) Discard(ctx context.Context) error {
 	if err := r.Restoration.Discard(ctx); err != nil {
 		return err
 	}
-	_ = os.Remove(r.root) // fails if something is in it
+	_ = r.at.removeEmptyDir() // fails if something is in it
 	return nil
 }

@@ -2,11 +2,10 @@ package project
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
-	"path"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // CheckUndo implements [Kept].
@@ -36,23 +35,25 @@ func (f *folder) Undo(context.Context) error {
 // nothingKept fails if there is something that no record explains.
 func (s *swapping) nothingKept() error {
 	for _, what := range []string{"old", "undone"} {
-		if err := os.Remove(s.f.dir(what)); err == nil {
+		name := s.f.name(what)
+		if err := unix.Unlinkat(int(s.m.root.Fd()), name, unix.AT_REMOVEDIR); err == nil {
 			continue // a crash has left it before anything was moved
 		}
-		there, err := s.there(s.f.name(what))
-		if err != nil {
-			return err
+		if st, err := statBeneath(s.m.root, name); err != nil || st == nil {
+			if err != nil {
+				return err
+			}
+			continue
 		}
-		if there {
-			return fail(nil, "The record of what the restore has moved is not in data_dir any more, so nothing was moved or removed. What it has replaced may be in %s; move it by hand.", s.f.dir(what))
-		}
+		return fail(nil, "The record of what the restore has moved is not in data_dir any more, so nothing was moved or removed. What it has replaced may be in %s; move it by hand.", s.f.dir(what))
 	}
 	return nil
 }
 
 func (s *swapping) undo() error {
 	f, r := s.f, s.rec
-	if err := s.kept(); err != nil {
+	old, err := s.kept()
+	if err != nil {
 		return err
 	}
 	if !r.undoing() {
@@ -60,35 +61,54 @@ func (s *swapping) undo() error {
 			return err
 		}
 	}
-	old, back, built := f.name("old"), f.name("undone"), path.Join(f.name("new"), f.part)
-	in, out := r.phases[movesIn], r.phases[movesOut]
-	err := r.run(backIn, r.In[:in.Begun], s.m.sync, func(i int, name string, begun bool) (bool, error) {
-		if i >= in.Done { // it may have come in, or not
-			if waits, err := s.there(path.Join(built, name)); err != nil || waits {
+	back, err := s.private("undone")
+	if err == nil && back == nil {
+		err = s.notThere("undone")
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.moveBackIn(back); err != nil {
+		return fail(err, "The restored files of the part %s could not be moved away.", f.part)
+	}
+	if err := s.moveBackOut(old, back); err != nil {
+		return fail(err, "The old files of the part %s could not be moved back.", f.part)
+	}
+	return r.note(progress{Phase: undoEnd})
+}
+
+// moveBackIn takes away what the swap has brought.
+func (s *swapping) moveBackIn(back *os.File) error {
+	built, err := s.built()
+	if err != nil {
+		return err
+	}
+	in := s.rec.phases[movesIn]
+	return s.rec.run(backIn, s.rec.In[:in.Begun], s.m.sync, func(i int, name string, begun bool) (bool, error) {
+		if i >= in.Done && built != nil { // it may have come in, or not
+			if waits, err := statBeneath(built, name); err != nil || waits != nil {
 				return false, err
 			}
 		}
 		return s.m.out(back, name, begun)
 	})
-	if err != nil {
-		return fail(err, "The restored files of the part %s could not be moved away.", f.part)
-	}
-	err = r.run(backOut, r.Out[:out.Begun], s.m.sync, func(i int, name string, begun bool) (bool, error) {
+}
+
+// moveBackOut brings back what the swap has taken away.
+func (s *swapping) moveBackOut(old, back *os.File) error {
+	out := s.rec.phases[movesOut]
+	return s.rec.run(backOut, s.rec.Out[:out.Begun], s.m.sync, func(i int, name string, begun bool) (bool, error) {
 		if slices.Contains(out.Gone, i) {
 			return false, nil
 		}
 		if i >= out.Done { // it may have gone out, or not
-			if keeps, err := s.there(path.Join(old, name)); err != nil || !keeps {
+			if keeps, err := statBeneath(old, name); err != nil || keeps == nil {
 				return false, err
 			}
 		}
 		_, err := s.m.in(old, name, back, begun)
 		return true, err
 	})
-	if err != nil {
-		return fail(err, "The old files of the part %s could not be moved back.", f.part)
-	}
-	return r.note(progress{Phase: undoEnd})
 }
 
 // Drop implements [Kept].
@@ -110,11 +130,11 @@ func (f *folder) Drop(context.Context) error {
 		return fail(nil, "The restore of the part %s is not finished, so what it has replaced is kept.", f.part)
 	}
 	for _, what := range []string{"old", "undone"} {
-		if err := os.RemoveAll(f.dir(what)); err != nil {
+		if err := s.remove(what); err != nil {
 			return err
 		}
 	}
-	if err := f.removeBuilt(r); err != nil {
+	if err := s.removeBuilt(); err != nil {
 		return err
 	}
 	return r.remove()
@@ -122,32 +142,46 @@ func (f *folder) Drop(context.Context) error {
 
 // empty fails if something that was replaced has not come back.
 func (s *swapping) empty() error {
+	old, err := s.private("old")
+	if err != nil || old == nil {
+		return err
+	}
 	for _, name := range s.rec.Out {
-		there, err := s.there(path.Join(s.f.name("old"), string(name)))
+		st, err := statBeneath(old, string(name))
 		if err != nil {
 			return err
 		}
-		if there {
+		if st != nil {
 			return fail(nil, "The folder %s still holds what the restore has replaced, so it is kept.", s.f.dir("old"))
 		}
 	}
 	return nil
 }
 
-// Discard implements [Restoration].
-func (f *folder) Discard(context.Context) error {
-	rec, err := loadRecord(f.t.recordFile(f.part), f.step)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// remove removes a folder that the restore has made, with all that is in it.
+func (s *swapping) remove(what string) error {
+	dir, err := s.private(what)
+	if err != nil || dir == nil {
 		return err
 	}
-	return f.removeBuilt(rec)
+	return removeAllBeneath(s.m.root, s.f.name(what))
+}
+
+// Discard implements [Restoration].
+func (f *folder) Discard(context.Context) error {
+	s, err := f.begin()
+	if err != nil || s == nil {
+		return err
+	}
+	defer s.close()
+	return s.removeBuilt()
 }
 
 // removeBuilt removes what was built, unless a swap is half-way through. It never
 // holds anything that was there before the restore.
-func (f *folder) removeBuilt(rec *swapRecord) error {
-	if rec != nil && !rec.swapped() && !rec.undone() {
-		return fail(nil, "The restore of the part %s is not finished, so what was built is kept.", f.part)
+func (s *swapping) removeBuilt() error {
+	if s.rec != nil && !s.rec.swapped() && !s.rec.undone() {
+		return fail(nil, "The restore of the part %s is not finished, so what was built is kept.", s.f.part)
 	}
-	return os.RemoveAll(f.dir("new"))
+	return s.remove("new")
 }

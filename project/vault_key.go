@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // keyComes reports whether the swap brings another root key than the server has now:
@@ -16,10 +18,10 @@ func (d *databaseRestoration) keyComes(ctx context.Context) bool {
 		return false
 	}
 	at := d.p.RootKey(ctx)
-	if at == "" {
+	if at.Path == "" {
 		return false
 	}
-	now, err := os.ReadFile(at)
+	now, err := at.Read()
 	return err == nil && string(now) != string(key)
 }
 
@@ -33,19 +35,25 @@ func (d *databaseRestoration) installKey(ctx context.Context) error {
 	if err != nil || d.t.Foreign {
 		return err
 	}
-	at := ""
+	var at Place
 	if d.p.RootKey != nil {
 		at = d.p.RootKey(ctx)
 	}
-	if at == "" {
+	if at.Path == "" {
 		d.t.warn(Database, "vault_key_by_hand", "", "The place of the pgsodium root key was not found; put database/pgsodium_root.key of the archive there if the vault's secrets cannot be read.")
 		return nil
 	}
-	old, err := os.ReadFile(at)
+	old, err := at.Read()
 	if err == nil && string(old) == string(key) {
 		return nil
 	}
-	if err := swapKey(at, at+"."+d.t.keptName("key"), key); err != nil {
+	if err == nil {
+		err = d.t.keepKey(old)
+	}
+	if err == nil {
+		err = replaceKey(at, key)
+	}
+	if err != nil {
 		return fail(err, "The pgsodium root key could not be put in its place.")
 	}
 	d.t.warn(Database, "vault_key_replaced", "", "The pgsodium root key was replaced; restart the database so that it reads it.")
@@ -86,79 +94,86 @@ func (d *databaseRestoration) checkSecrets(ctx context.Context) error {
 	return nil
 }
 
-// swapKey keeps what lies at a path and puts a key there, for the same owner. What is
-// there is replaced only when its copy is safe. It may be repeated after a crash.
-func swapKey(at, kept string, key []byte) error {
-	fi, err := os.Stat(at)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(kept); errors.Is(err, os.ErrNotExist) {
-		old, err := os.ReadFile(at)
-		if err != nil {
-			return err
-		}
-		if err := writeDurably(kept+".new", old, fi); err != nil {
-			return err
-		}
-		if err := os.Rename(kept+".new", kept); err != nil {
-			return err
-		}
-	}
-	next := at + ".holdfast-new"
-	if err := writeDurably(next, key, fi); err != nil {
-		return err
-	}
-	return os.Rename(next, at)
-}
+// replacedKey is where a restore keeps the root key that it has replaced: not beside the
+// key, where others may write.
+func (t Target) replacedKey() string { return t.Scratch + ".root_key" }
 
-// writeDurably writes a file for the owner of another one, and onto the disk.
-func writeDurably(name string, content []byte, like os.FileInfo) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return sameOwner(name, like)
-}
-
-// dropKey removes the key that installKey has kept: it opens every secret that was
-// encrypted before the restore.
-func (p *DatabasePart) dropKey(ctx context.Context, t Target) error {
-	if p.RootKey == nil {
+// keepKey keeps a key that is about to be replaced. What an earlier try has kept stays.
+func (t Target) keepKey(key []byte) error {
+	name := t.replacedKey()
+	if exists(name) {
 		return nil
+	}
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(key)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(name+".new", name), syncDir(filepath.Dir(name)))
+}
+
+// replaceKey puts a key in the place of another one, for the same owner.
+func replaceKey(at Place, key []byte) error {
+	dir, base, err := at.parent()
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // opened for reading
+	st, err := statBeneath(dir, base)
+	if err != nil {
+		return err
+	}
+	if st == nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return &os.PathError{Op: "replace", Path: at.Path, Err: os.ErrNotExist}
+	}
+	next := base + ".holdfast-new"
+	_ = unix.Unlinkat(int(dir.Fd()), next, 0) // of a try that was cut off
+	f, err := createBeneath(dir, next)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(key)
+	if err == nil && os.Getuid() == 0 {
+		err = f.Chown(int(st.Uid), int(st.Gid))
+	}
+	if err == nil {
+		err = f.Chmod(os.FileMode(st.Mode & 0o777))
+	}
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return errors.Join(unix.Renameat(int(dir.Fd()), next, int(dir.Fd()), base), dir.Sync())
+}
+
+// returnKey puts a key back that installKey has replaced.
+func (p *DatabasePart) returnKey(ctx context.Context, t Target) error {
+	key, err := os.ReadFile(t.replacedKey())
+	if errors.Is(err, os.ErrNotExist) || p.RootKey == nil {
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	at := p.RootKey(ctx)
-	if at == "" {
-		return nil
+	if at.Path == "" {
+		return fail(nil, "The place of the pgsodium root key was not found; the key that the restore has replaced is in data_dir.")
 	}
-	kept := at + "." + t.keptName("key")
-	for _, name := range []string{kept, kept + ".new"} {
+	if err := replaceKey(at, key); err != nil {
+		return fail(err, "The pgsodium root key that the restore has replaced could not be put back.")
+	}
+	return nil
+}
+
+// dropKey removes a key that was replaced: it opens every secret that was encrypted
+// before the restore.
+func (t Target) dropKey() error {
+	for _, name := range []string{t.replacedKey(), t.replacedKey() + ".new"} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
-}
-
-// returnKey puts a key back that installKey has replaced.
-func (p *DatabasePart) returnKey(ctx context.Context, t Target) error {
-	if p.RootKey == nil {
-		return nil
-	}
-	at := p.RootKey(ctx)
-	if at == "" {
-		return nil
-	}
-	err := os.Rename(at+"."+t.keptName("key"), at)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }

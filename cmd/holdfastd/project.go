@@ -46,16 +46,12 @@ func findOf(p config.Project, lockTimeout time.Duration) project.Resolver {
 		return project.Fixed(namedProject(p, lockTimeout))
 	}
 	o := supabase.Options{
-		DatabaseURL: string(p.Database.URL), Tools: p.Database.Tools, LockTimeout: lockTimeout, EnvFile: p.EnvFile, Config: configPart(p.Config),
+		DatabaseURL: string(p.Database.URL), Tools: p.Database.Tools, LockTimeout: lockTimeout, EnvFile: p.EnvFile, AllowedPaths: p.AllowedPaths, RootKey: p.Database.RootKey, Config: configPart(p.Config),
 		Storage:   supabase.Storage{None: p.Storage.None, Path: p.Storage.Path, Tenant: p.Storage.Tenant},
 		Functions: supabase.Functions{None: p.Functions.None, Path: p.Functions.Path},
 	}
 	return func(ctx context.Context) project.Project {
-		found := supabase.Find(ctx, p.Supabase, o)
-		if db, ok := found.Parts[0].(*project.DatabasePart); ok {
-			setRootKey(db, p.Database.RootKey)
-		}
-		return found
+		return supabase.Find(ctx, p.Supabase, o)
 	}
 }
 
@@ -64,7 +60,9 @@ func namedProject(p config.Project, lockTimeout time.Duration) project.Project {
 	out := project.Project{Origins: map[string]string{}}
 	if p.Database.URL != "" {
 		db := &project.DatabasePart{LockTimeout: lockTimeout}
-		setRootKey(db, p.Database.RootKey)
+		if key := p.Database.RootKey; key != "" {
+			db.RootKey = func(context.Context) project.Place { return project.Place{Path: key} }
+		}
 		out.Server = &project.Server{URL: func(context.Context) (string, error) { return string(p.Database.URL), nil }, Tools: p.Database.Tools}
 		out.Parts, out.Origins[project.Database] = append(out.Parts, db), "database.url"
 	}
@@ -84,12 +82,6 @@ func namedProject(p config.Project, lockTimeout time.Duration) project.Project {
 		out.Origins[project.Config] = "config.root"
 	}
 	return out
-}
-
-func setRootKey(db *project.DatabasePart, path string) {
-	if path != "" {
-		db.RootKey = func(context.Context) string { return path }
-	}
 }
 
 func configPart(c config.ConfigFiles) project.ConfigPart {

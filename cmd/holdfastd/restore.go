@@ -31,8 +31,8 @@ func (d *daemon) restoreService(_ context.Context, log *zap.Logger) (serve.Servi
 	}
 	wc := worker.Config{
 		Pool: c.Pool, Name: name, Dir: filepath.Join(c.DataDir, "restores"), KeepOld: c.Restore.KeepOld, MinFree: int64(c.MinFree), StallTimeout: c.Restore.StallTimeout, Patience: c.Restore.Patience, Send: commands.Send, Report: b.Report, Waiting: b.Waiting, Logger: log,
-		KeepPasswords: c.Restore.RolePasswords == config.ServerPasswords,
-		Alive:         func(ctx context.Context, pool string) bool { return alive(ctx, b, restore.Service, pool) },
+		KeepPasswords: c.Restore.RolePasswords == config.ServerPasswords, PrivilegedModes: c.Restore.PrivilegedModes,
+		Alive: func(ctx context.Context, pool string) bool { return alive(ctx, b, restore.Service, pool) },
 		Fetch: func(ctx context.Context, pool string, q backup.ArchiveRead) ([]byte, error) {
 			return readArchive(ctx, b, pool, q)
 		},

@@ -70,6 +70,10 @@ type Restore struct {
 	// RolePasswords says which password the roles of the services and the restored files
 	// have after a restore: that of the backup or that of the server.
 	RolePasswords string `yaml:"role_passwords"`
+
+	// PrivilegedModes lets restored files and folders have the setuid and setgid bits of
+	// the archive. Whoever may write to a destination could use them to become root.
+	PrivilegedModes bool `yaml:"privileged_modes"`
 }
 
 // Values of [Restore.RolePasswords].
@@ -80,10 +84,16 @@ const (
 
 // Project says where the parts of a project are.
 type Project struct {
-	ID        string      `yaml:"id"`
-	Name      string      `yaml:"name"`     // default: the id
-	Supabase  string      `yaml:"supabase"` // folder in which all parts are found
-	EnvFile   string      `yaml:"env_file"` // of that folder, instead of .env
+	ID       string `yaml:"id"`
+	Name     string `yaml:"name"`     // default: the id
+	Supabase string `yaml:"supabase"` // folder in which all parts are found
+	EnvFile  string `yaml:"env_file"` // of that folder, instead of .env
+
+	// AllowedPaths are files and folders outside of the folder Supabase, absolute or
+	// relative to it, that its compose files may name: as bind mounts, env_file, include,
+	// secrets. Nothing else outside of the folder is read or written.
+	AllowedPaths []string `yaml:"allowed_paths"`
+
 	Database  Database    `yaml:"database"`
 	Storage   Storage     `yaml:"storage"`
 	Functions Folder      `yaml:"functions"`

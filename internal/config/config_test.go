@@ -112,6 +112,8 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 		},
 		"unknown keys of a part":     {"projects:\n  - id: a\n    supabase: /x\n    storage:\n      pth: y\n", []string{":5: projects[0].storage.pth is unknown; there is path, tenant, backend"}},
 		"neither none nor a mapping": {"projects:\n  - id: a\n    supabase: /x\n    storage: nona\n", []string{":4: projects[0].storage must be a mapping such as {path: /srv/files}, or the word none"}},
+		"allowed paths, no folder":   {"projects:\n  - {id: a, allowed_paths: [x], database: {url: 'postgres://u@h/d'}}\n", []string{":2: projects[0].allowed_paths belongs to a project with supabase"}},
+		"an empty allowed path":      {"projects:\n  - {id: a, supabase: /srv/a, allowed_paths: ['']}\n", []string{":2: projects[0].allowed_paths has an empty path"}},
 		"an env_file of no folder":   {"projects:\n  - {id: a, env_file: x, database: {url: 'postgres://u@h/d'}}\n", []string{":2: projects[0].env_file belongs to a project with supabase"}},
 		"a missing variable":         {"data_dir: /x\npool: ${NO_SUCH_VARIABLE_HERE}\n", []string{":2: pool refers to ${NO_SUCH_VARIABLE_HERE}: this variable of the environment is not set"}},
 		"a missing file":             {"pool: ${file:/nonexistent}\n", []string{":1: pool refers to ${file:/nonexistent}: open /nonexistent"}},

@@ -186,6 +186,12 @@ func (f *file) validateFiles(path string, p *Project) {
 	if p.EnvFile != "" && p.Supabase == "" {
 		f.about(path+".env_file", "belongs to a project with supabase")
 	}
+	if len(p.AllowedPaths) > 0 && p.Supabase == "" {
+		f.about(path+".allowed_paths", "belongs to a project with supabase")
+	}
+	if slices.Contains(p.AllowedPaths, "") {
+		f.about(path+".allowed_paths", "has an empty path")
+	}
 	if p.Config.MaxFile == 0 {
 		p.Config.MaxFile = defaultMaxFile
 	}

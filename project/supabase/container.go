@@ -39,6 +39,9 @@ func (f *found) container(ctx context.Context, d database) (host, why string) {
 	if name == "" {
 		name = f.m.project.Name + "-" + service + "-1"
 	}
+	if !dockerName.MatchString(name) { // docker could take it for an option
+		return "", "the container name " + name + " is not one that docker allows"
+	}
 	c, err := f.inspect(ctx, name)
 	if err != nil {
 		why = fmt.Sprintf("`docker inspect %s` failed: %v", name, err)

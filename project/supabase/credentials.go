@@ -22,7 +22,7 @@ func (c *credentials) Fixed() bool { return c.o.DatabaseURL != "" }
 // Password implements [project.Credentials].
 func (c *credentials) Password(ctx context.Context, built string) (string, error) {
 	if built == "" {
-		m, err := load(ctx, c.folder, c.o.EnvFile)
+		m, err := load(ctx, c.folder, newScope(c.folder, c.o.AllowedPaths), c.o.EnvFile)
 		if err != nil {
 			return "", err
 		}
@@ -52,7 +52,7 @@ func (c *credentials) with(ctx context.Context, built string, use func(*model) e
 	if err := o.merge(c.folder); err != nil {
 		return err
 	}
-	m, err := load(ctx, o.at(c.folder), o.envFile(c.folder, c.o.EnvFile))
+	m, err := load(ctx, o.at(c.folder), o.scope(newScope(c.folder, c.o.AllowedPaths)), o.envFile(c.folder, c.o.EnvFile))
 	if err != nil {
 		return errors.New(o.plainly(err.Error()))
 	}

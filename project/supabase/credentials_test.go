@@ -71,7 +71,7 @@ func TestThePasswordOfRestoredFiles(t *testing.T) {
 				write(t, filepath.Join(dir, "prod.env"), "POSTGRES_PASSWORD=live")
 			}
 			from := built(t, c.files)
-			cred := find(t, dir, supabase.Options{EnvFile: c.envFile}).Credentials
+			cred := find(t, dir, supabase.Options{EnvFile: c.envFile, AllowedPaths: []string{"../db.env"}}).Credentials
 			if got, err := cred.Password(t.Context(), ""); err != nil || got != "live" {
 				t.Errorf("now: %q, %v", got, err)
 			}

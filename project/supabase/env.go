@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"regexp"
 	"sync"
 
@@ -21,10 +21,10 @@ var quiet = sync.OnceFunc(func() { logrus.SetLevel(logrus.ErrorLevel) })
 
 // readEnv adds the variables of a file of NAME=value lines to env, as compose does:
 // a variable that env has already stays as it is.
-func readEnv(name string, env map[string]string) error {
-	b, err := os.ReadFile(name)
+func readEnv(name string, read func(string) ([]byte, error), env map[string]string) error {
+	b, err := read(name)
 	if err != nil {
-		return fmt.Errorf("%s cannot be read: %w", name, errors.Unwrap(err))
+		return unreadableFile(name, err)
 	}
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(b), func(key string) (string, bool) {
 		v, ok := env[key]
@@ -39,6 +39,17 @@ func readEnv(name string, env map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// unreadableFile says why a file cannot be read.
+func unreadableFile(name string, err error) error {
+	if outside, ok := errors.AsType[*outsideError](err); ok {
+		return fmt.Errorf("%s cannot be read: %w; move the file there, %s", name, outside, allowPath)
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("%s cannot be read: %w", name, err)
 }
 
 // envError says where a file of variables is wrong. The error of the parser would

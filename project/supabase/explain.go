@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,7 +19,15 @@ import (
 // explain says what is wrong with the compose files: where, and without any value
 // of them or of .env. Names of keys, services and files are fine.
 func (m *model) explain(err error) error {
+	if errors.Is(err, errNoLandlock) {
+		return fmt.Errorf("%s: %w", m.files[0], errNoLandlock)
+	}
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		if _, perr := m.scope.place(e.Path); perr != nil {
+			if outside, ok := errors.AsType[*outsideError](perr); ok {
+				return fmt.Errorf("%s: %w; move the file there, %s", m.mention(filepath.Base(e.Path)), outside, allowPath)
+			}
+		}
 		return fmt.Errorf("%s, to which %s refers, cannot be read: %w", e.Path, m.mention(filepath.Base(e.Path)), e.Err)
 	}
 	text := err.Error()
@@ -60,11 +67,7 @@ func (m *model) emptied(text string) string {
 		return ""
 	}
 	for _, f := range m.files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		for i, line := range strings.Split(string(b), "\n") {
+		for i, line := range strings.Split(string(m.texts[f]), "\n") {
 			if name := beginning.FindStringSubmatch(line); name != nil && m.unset[name[1]] {
 				return fmt.Sprintf("%s:%d: the variable %s has no value", f, i+1, name[1])
 			}
@@ -81,7 +84,7 @@ var (
 )
 
 // syntax returns the place of an error in the syntax of a file, or "".
-func (*model) syntax(text string) string {
+func (m *model) syntax(text string) string {
 	found := parseFailure.FindStringSubmatch(text)
 	if found == nil {
 		return ""
@@ -94,7 +97,7 @@ func (*model) syntax(text string) string {
 		}
 		line = max(line, i)
 	}
-	if b, err := os.ReadFile(found[1]); err == nil {
+	if b, err := m.read(found[1]); err == nil {
 		_, err = parser.ParseBytes(b, 0)
 		if e, ok := errors.AsType[yaml.Error](err); ok {
 			line = e.GetToken().Position.Line

@@ -2,8 +2,10 @@ package supabase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -14,7 +16,7 @@ import (
 )
 
 // functions finds the folder of the edge functions.
-func (f *found) functions(ctx context.Context) (part project.Part, absent *project.Absence) {
+func (f *found) functions(ctx context.Context) (project.Part, *project.Absence) {
 	o := f.options.Functions
 	name, err := f.m.find(functionsRole)
 	target := functionsAt(f.m.service(name))
@@ -24,7 +26,7 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 		return nil, &project.Absence{Part: project.Functions, Chosen: true}
 	case o.Path != "":
 		f.note(project.Functions, "functions.path")
-		return &project.FunctionsPart{Path: o.Path, Env: f.functionVariables}, nil
+		return functionsPart(f.m.scope.named(o.Path), f.functionVariables), nil
 	case err != nil:
 		return unavailable(project.Functions, err), nil
 	case name == "":
@@ -35,10 +37,12 @@ func (f *found) functions(ctx context.Context) (part project.Part, absent *proje
 	}
 	dir, err := f.part(ctx, functionsRole, name, target)
 	if err != nil {
-		return f.unavailable(err, dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
+		return f.unavailable(err, dir.Path, functionsPart(dir, f.functionVariables)), nil
 	}
 	f.note(project.Functions, f.m.where("services."+name)+", service "+name)
-	return &project.FunctionsPart{Path: dir, Env: f.functionVariables, Apart: f.apart(ctx, name, target)}, nil
+	part := functionsPart(dir, f.functionVariables)
+	part.Apart = f.apart(ctx, name, target)
+	return part, nil
 }
 
 // functionsAt returns where in its container a service has the functions: at the usual
@@ -73,19 +77,29 @@ func (f *found) functionsOneByOne(service, target string) (project.Part, *projec
 	dir := ""
 	for _, rel := range slices.Sorted(maps.Keys(mounts)) {
 		above, ok := strings.CutSuffix(mounts[rel].Source, "/"+rel)
+		above = firstOf(above, "/")
 		if !ok || dir != "" && above != dir {
 			return unavailable(project.Functions, fmt.Errorf("%s: the service %s mounts functions from several places: %s; a backup has one folder of functions. Put them into one, set functions.path, or set functions: none",
 				f.m.where("services."+service), service, strings.Join(sources(mounts), ", "))), nil
 		}
 		dir = above
 	}
-	if !isDir(dir) {
+	at, err := f.m.scope.place(dir)
+	if err != nil {
+		return unavailable(project.Functions, fmt.Errorf("%s: the service %s has its functions in %s, but %w; set functions.path, or functions: none, %s",
+			f.m.where("services."+service), service, dir, err, allowPath)), nil
+	}
+	part := functionsPart(at, f.functionVariables)
+	if there, err := isFolder(at); !there {
+		if errors.Is(err, os.ErrPermission) {
+			return unavailable(project.Functions, fmt.Errorf("%s: the service %s has its functions in %s, which this user may not read", f.m.where("services."+service), service, dir)), nil
+		}
 		return f.unavailable(fmt.Errorf("%s: the service %s has its functions in %s, which is not there or is no folder; is a disk not mounted? Else set functions.path, or set functions: none",
-			f.m.where("services."+service), service, dir), dir, &project.FunctionsPart{Path: dir, Env: f.functionVariables}), nil
+			f.m.where("services."+service), service, dir), dir, part), nil
 	}
 	f.parts = append(f.parts, dir)
 	f.note(project.Functions, f.m.where("services."+service)+", service "+service)
-	return &project.FunctionsPart{Path: dir, Env: f.functionVariables}, nil
+	return part, nil
 }
 
 func sources(mounts map[string]types.ServiceVolumeConfig) (out []string) {
@@ -98,7 +112,7 @@ func sources(mounts map[string]types.ServiceVolumeConfig) (out []string) {
 // functionVariables returns the names of the variables that .env and the compose
 // files give to the functions, as the files are now.
 func (f *found) functionVariables() (map[string]bool, error) {
-	m, err := load(context.Background(), f.m.folder, f.options.EnvFile)
+	m, err := load(context.Background(), f.m.folder, f.m.scope, f.options.EnvFile)
 	if err != nil {
 		return nil, err
 	}

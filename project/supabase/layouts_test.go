@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func layoutFolder(t *testing.T, name string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "demo")
 	for file, content := range layout(text(t, name)) {
-		if file != "want" && file != "containers" {
+		if !slices.Contains([]string{"want", "containers", "allowed"}, file) {
 			write(t, filepath.Join(dir, file), content)
 		}
 	}
@@ -53,7 +54,8 @@ func containers(text, dir string) string {
 }
 
 // TestLayouts finds the projects of folders in the shape that installers and panels
-// make. What must be found stands at the end of each file of testdata.
+// make. What must be found stands at the end of each file of testdata, and before it
+// which paths the operator must allow.
 func TestLayouts(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(names) < 17 {
@@ -63,7 +65,7 @@ func TestLayouts(t *testing.T) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			dir, b := layoutFolder(t, name), text(t, name)
 			files := layout(b)
-			p := find(t, dir, supabase.Options{VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, containers(files["containers"], dir))})
+			p := find(t, dir, supabase.Options{AllowedPaths: strings.Fields(files["allowed"]), VolumeRoot: filepath.Join(dir, "../volumes"), Docker: docker(t, containers(files["containers"], dir))})
 			url, err := p.Server.URL(t.Context())
 			if err != nil {
 				url = err.Error()

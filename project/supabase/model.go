@@ -1,15 +1,18 @@
 package supabase
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -24,6 +27,8 @@ type model struct {
 	env     map[string]string // what the files may refer to
 	notes   []string          // what is no error but good to know
 	unset   map[string]bool   // variables that the files refer to and nobody sets
+	scope   scope             // in which all files lie
+	texts   map[string][]byte // of the files that were read
 	project *types.Project
 }
 
@@ -33,12 +38,12 @@ const workingDirVariable = "PWD"
 
 // load reads a folder as `docker compose config` does, but only what is needed: a
 // build context or an env_file that is not there is no error.
-func load(ctx context.Context, folder, envFile string) (*model, error) {
+func load(ctx context.Context, folder string, in scope, envFile string) (*model, error) {
 	if !isDir(folder) {
 		return nil, fmt.Errorf("%s is not a folder that can be read; `supabase:` is the folder with the compose file", folder)
 	}
 	quiet()
-	m := &model{folder: folder, env: map[string]string{}, unset: map[string]bool{}}
+	m := &model{folder: folder, env: map[string]string{}, unset: map[string]bool{}, scope: in, texts: map[string][]byte{}}
 	if err := m.readEnv(envFile); err != nil {
 		return nil, err
 	}
@@ -50,12 +55,21 @@ func load(ctx context.Context, folder, envFile string) (*model, error) {
 		return nil, err
 	}
 	m.dir = filepath.Dir(m.files[0])
+	for _, f := range m.files {
+		if _, err := m.read(f); err != nil {
+			return nil, unreadableFile(f, err)
+		}
+	}
 	if env := filepath.Join(m.dir, ".env"); m.dir != folder && envFile == "" && isFile(env) {
-		if err := readEnv(env, m.env); err != nil {
+		if err := readEnv(env, m.read, m.env); err != nil {
 			return nil, err
 		}
 	}
-	if err := m.load(ctx); err != nil {
+	err = m.load(ctx)
+	for _, f := range m.files { // those that others include, for the places of keys
+		_, _ = m.read(f)
+	}
+	if err != nil {
 		return nil, m.explain(err)
 	}
 	m.inheritVolumes()
@@ -74,22 +88,64 @@ func (m *model) readEnv(named string) error {
 			named = filepath.Join(m.folder, named)
 		}
 		m.envFile = named
-		return readEnv(named, m.env)
+		return readEnv(named, func(name string) ([]byte, error) { return m.scope.named(name).Read() }, m.env)
 	}
 	for _, name := range []string{".env", "stack.env"} {
 		name = filepath.Join(m.folder, name)
 		if _, err := os.Lstat(name); err == nil && !isDir(name) {
 			m.envFile = name
-			return readEnv(name, m.env)
+			return readEnv(name, m.read, m.env)
 		}
 	}
 	return nil
 }
 
-func (m *model) load(ctx context.Context) (err error) {
+// read returns the content of a file in the scope. It is read once.
+func (m *model) read(name string) ([]byte, error) {
+	if b, ok := m.texts[name]; ok {
+		return b, nil
+	}
+	b, err := m.scope.read(name)
+	if err == nil {
+		m.texts[name] = b
+	}
+	return b, err
+}
+
+// load lets compose's library make a project of the files.
+func (m *model) load(ctx context.Context) error {
+	if m.scope.everything() {
+		return m.loadHere(ctx)
+	}
+	return confined(m.scope.roots(), func(confined bool) error {
+		var loaders []loader.ResourceLoader
+		if !confined {
+			loaders = append(loaders, noFiles{})
+		}
+		return m.loadHere(ctx, loaders...)
+	})
+}
+
+// noFiles is a [loader.ResourceLoader] that finds no files.
+type noFiles struct{}
+
+// Accept implements [loader.ResourceLoader].
+func (noFiles) Accept(string) bool { return true }
+
+// Load implements [loader.ResourceLoader].
+func (noFiles) Load(context.Context, string) (string, error) { return "", errNoLandlock }
+
+// Dir implements [loader.ResourceLoader].
+func (noFiles) Dir(path string) string { return filepath.Dir(path) }
+
+func (m *model) loadHere(ctx context.Context, loaders ...loader.ResourceLoader) (err error) {
 	details := types.ConfigDetails{WorkingDir: m.dir, ConfigFiles: types.ToConfigFiles(m.files), Environment: maps.Clone(m.env)}
+	for i := range details.ConfigFiles {
+		details.ConfigFiles[i].Content = m.texts[details.ConfigFiles[i].Filename]
+	}
 	m.project, err = loader.LoadWithContext(ctx, details, func(o *loader.Options) {
 		o.SkipConsistencyCheck, o.SkipResolveEnvironment, o.SkipResolveLabels = true, true, true
+		o.ResourceLoaders = loaders
 		o.Interpolate.Substitute = m.substitute
 		o.Listeners = []loader.Listener{m.listen}
 		for p := range strings.SplitSeq(m.env["COMPOSE_PROFILES"], ",") {
@@ -161,29 +217,36 @@ func (m *model) service(name string) types.ServiceConfig {
 // An env_file that is not there has none.
 func (m *model) environment(name string) (map[string]string, error) {
 	s := m.service(name)
-	s.PreStart = nil
-	s.EnvFiles = slices.Clone(s.EnvFiles)
-	for i := range s.EnvFiles {
-		s.EnvFiles[i].Required = false
+	set := s.Environment.Resolve(types.Mapping(m.env).Resolve)
+	out := map[string]string(set.ToMapping())
+	lookup := func(key string) (string, bool) {
+		if v, ok := m.env[key]; ok {
+			return v, true
+		}
+		v, ok := set[key]
+		if !ok || v == nil {
+			return "", false
+		}
+		return *v, true
 	}
-	p, err := types.Project{Environment: m.env, Services: types.Services{name: s}}.WithServicesEnvironmentResolved(true)
-	if err != nil {
-		return nil, m.envFileError(s.EnvFiles, err)
+	for _, f := range s.EnvFiles {
+		b, err := m.read(f.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, unreadableFile(f.Path, err)
+		}
+		if err := dotenv.ParseWithFormat(bytes.NewReader(b), f.Path, out, lookup, f.Format); err != nil {
+			return nil, envError(f.Path, err)
+		}
 	}
-	out := map[string]string{}
-	for k, v := range p.Services[name].Environment {
+	for k, v := range set { // wins over the files
 		if v != nil {
 			out[k] = *v
+		} else {
+			delete(out, k)
 		}
 	}
 	return out, nil
-}
-
-func (m *model) envFileError(files []types.EnvFile, err error) error {
-	for _, f := range files {
-		if strings.Contains(err.Error(), f.Path) {
-			return envError(f.Path, err)
-		}
-	}
-	return errors.New("an env_file cannot be read as a list of NAME=value lines")
 }

@@ -2,6 +2,7 @@ package supabase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/holdfast-dev/holdfast/project"
 )
 
 // Where Supabase's images keep things.
@@ -36,55 +39,98 @@ func mountedAt(s types.ServiceConfig, target string) (v types.ServiceVolumeConfi
 	return v, below, ok
 }
 
-// folderOf returns the folder of this machine that a service sees at a path of its
-// container. ok is false if the service mounts nothing there.
-func (f *found) folderOf(ctx context.Context, service, target string) (dir, what string, ok bool, err error) {
+// placeOf returns the folder of this machine that a service sees at a path of its
+// container, and describes it. ok is false if the service mounts nothing there. A
+// folder outside of the scope is an outsideError.
+func (f *found) placeOf(ctx context.Context, service, target string) (at project.Place, what string, ok bool, err error) {
 	v, below, ok := mountedAt(f.m.service(service), target)
 	if !ok {
-		return "", "", false, nil
+		return at, "", false, nil
 	}
 	switch v.Type {
 	case types.VolumeTypeBind:
-		return filepath.Join(v.Source, below), "the folder " + v.Source, true, nil
+		at, err = f.m.scope.place(filepath.Join(v.Source, below))
+		return at, "the folder " + v.Source, true, err
 	case types.VolumeTypeVolume:
-		root, name, err := f.volume(ctx, v.Source)
-		if v.Volume != nil {
-			root = filepath.Join(root, v.Volume.Subpath)
+		if v.Volume != nil && v.Volume.Subpath != "" {
+			if below = filepath.Join(v.Volume.Subpath, below); !filepath.IsLocal(below) {
+				return at, "the volume " + v.Source, true, errors.New("its subpath leads out of the volume")
+			}
 		}
-		return filepath.Join(root, below), "the volume " + name, true, err
+		at, name, err := f.volume(ctx, v.Source, below)
+		return at, "the volume " + name, true, err
 	}
-	return "", "", true, fmt.Errorf("it is a mount of the type %s, which keeps nothing", v.Type)
+	return at, "", true, fmt.Errorf("it is a mount of the type %s, which keeps nothing", v.Type)
 }
 
-// volumeName is what Docker allows. It cannot lead out of a folder.
-var volumeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+// dockerName is what Docker allows as the name of a volume or container. It cannot lead
+// out of a folder, and is no option.
+var dockerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
-// volume returns where a named volume lies: where its driver binds it, where docker
-// says, or where docker keeps volumes by default.
-func (f *found) volume(ctx context.Context, key string) (dir, name string, err error) {
+// volume returns where a folder of a named volume lies: where its driver binds it,
+// where docker says, or where docker keeps volumes by default. A link out of the place
+// where docker keeps it is not followed.
+func (f *found) volume(ctx context.Context, key, below string) (at project.Place, name string, err error) {
 	v := f.m.project.Volumes[key]
 	if name = v.Name; name == "" {
 		name = f.m.project.Name + "_" + key
 	}
-	if !volumeName.MatchString(name) {
-		return "", key, fmt.Errorf("the name of the volume %s is not one that docker allows", key)
+	if !dockerName.MatchString(name) {
+		return at, key, fmt.Errorf("the name of the volume %s is not one that docker allows", key)
 	}
 	if device := boundFolder(v); device != "" {
-		return device, name, nil
+		at, err = f.m.scope.place(filepath.Join(device, below))
+		return at, name, err
 	}
+	if other := f.volumeUser(ctx, name); other != "" {
+		return at, name, fmt.Errorf("the containers that use the volume %s belong to the folder %s, not to %s", name, other, f.m.dir)
+	}
+	data := f.usualVolume(name)
 	if out, err := f.docker(ctx, "volume", "inspect", "--format", "{{.Mountpoint}}", name); err == nil && filepath.IsAbs(strings.TrimSpace(out)) {
-		return filepath.Clean(strings.TrimSpace(out)), name, nil
+		data = filepath.Clean(strings.TrimSpace(out))
 	}
+	bound := filepath.Dir(filepath.Dir(data))
+	if resolved, err := filepath.EvalSymlinks(data); err == nil {
+		if root, rerr := filepath.EvalSymlinks(bound); rerr != nil || !within(resolved, root) {
+			return at, name, fmt.Errorf("a link leads from %s out of %s", data, bound)
+		}
+	}
+	return project.Place{Path: filepath.Join(data, below), Within: data}, name, nil
+}
+
+// usualVolume returns the folder in which docker or podman keeps a volume, if nobody can
+// be asked.
+func (f *found) usualVolume(name string) string {
 	roots := volumeRoots
 	if f.options.VolumeRoot != "" {
 		roots = []string{f.options.VolumeRoot}
 	}
 	for _, root := range roots {
-		if dir = filepath.Join(root, name, "_data"); isDir(dir) {
-			return dir, name, nil
+		if dir := filepath.Join(root, name, "_data"); isDir(dir) {
+			return dir
 		}
 	}
-	return filepath.Join(roots[0], name, "_data"), name, nil
+	return filepath.Join(roots[0], name, "_data")
+}
+
+// volumeUser returns the folder of a compose project whose containers use a volume,
+// while none of this folder does; "" if there is none, or nobody knows. The name of a
+// volume alone does not show that it belongs to this project.
+func (f *found) volumeUser(ctx context.Context, name string) (folder string) {
+	out, err := f.docker(ctx, "ps", "--all", "--no-trunc", "--filter", "volume="+name, "--format", `{{.Label "`+labelFolder+`"}}`)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(out) {
+		switch line = strings.TrimSpace(line); {
+		case line == "":
+		case sameFolder(line, f.m.dir), sameFolder(line, f.m.folder):
+			return ""
+		default:
+			folder = line
+		}
+	}
+	return folder
 }
 
 // boundFolder returns the folder that a volume stands for, or "".

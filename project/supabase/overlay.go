@@ -20,6 +20,14 @@ func (o overlay) at(path string) string { return filepath.Join(o.top, path) }
 // plainly takes the tree out of a sentence.
 func (o overlay) plainly(sentence string) string { return strings.ReplaceAll(sentence, o.top, "") }
 
+// scope returns the scope of a project whose folder is seen through the tree: what is
+// built belongs to it.
+func (o overlay) scope(s scope) scope {
+	s.seen = o.at(s.folder)
+	s.allowed = append(slices.Clone(s.allowed), o.built, s.seen)
+	return s
+}
+
 // envFile returns the file of variables that an option names.
 func (o overlay) envFile(folder, name string) string {
 	if rel, err := filepath.Rel(folder, name); filepath.IsAbs(name) && err == nil && filepath.IsLocal(rel) {

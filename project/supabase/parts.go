@@ -12,7 +12,7 @@ import (
 )
 
 // storage finds the files of the storage service.
-func (f *found) storage(ctx context.Context) (part project.Part, absent *project.Absence) {
+func (f *found) storage(ctx context.Context) (project.Part, *project.Absence) {
 	o := f.options.Storage
 	name, err := f.m.find(storageRole)
 	env := map[string]string{}
@@ -27,7 +27,7 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 		return nil, &project.Absence{Part: project.Storage, Chosen: true}
 	case o.Path != "":
 		f.note(project.Storage, "storage.path")
-		return &project.StoragePart{Path: o.Path, Tenant: tenant}, nil
+		return storagePart(f.m.scope.named(o.Path), tenant), nil
 	case err != nil:
 		return unavailable(project.Storage, err), nil
 	case name == "":
@@ -38,32 +38,47 @@ func (f *found) storage(ctx context.Context) (part project.Part, absent *project
 	}
 	dir, err := f.part(ctx, storageRole, name, target)
 	if err != nil {
-		return f.unavailable(err, dir, &project.StoragePart{Path: dir, Tenant: tenant}), nil
+		return f.unavailable(err, dir.Path, storagePart(dir, tenant)), nil
 	}
 	f.note(project.Storage, f.m.where("services."+name)+", service "+name)
-	return &project.StoragePart{Path: dir, Tenant: tenant, Apart: f.apart(ctx, name, target)}, nil
+	part := storagePart(dir, tenant)
+	part.Apart = f.apart(ctx, name, target)
+	return part, nil
 }
 
 // part returns the folder that a service mounts. What is not there is an error that
 // says what to do; the folder is returned as well.
-func (f *found) part(ctx context.Context, r role, service, target string) (string, error) {
+func (f *found) part(ctx context.Context, r role, service, target string) (project.Place, error) {
 	advice := fmt.Sprintf("start it, set %s, or set %s: none", r.key, strings.TrimSuffix(r.key, ".path"))
-	dir, what, mounts, err := f.folderOf(ctx, service, target)
+	dir, what, mounts, err := f.placeOf(ctx, service, target)
 	at := f.m.where("services." + service)
+	if outside, ok := errors.AsType[*outsideError](err); ok {
+		return project.Place{}, fmt.Errorf("%s: the service %s keeps its files in %s, but %w; set %s, or %s: none, %s", at, service, what, outside, r.key, strings.TrimSuffix(r.key, ".path"), allowPath)
+	}
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%s: the service %s has its files at %s, but %w; %s", at, service, target, err, advice)
+		return project.Place{}, fmt.Errorf("%s: the service %s has its files at %s, but %w; %s", at, service, target, err, advice)
 	case !mounts:
-		return "", fmt.Errorf("%s: the service %s mounts nothing at %s, where it keeps its files; %s", at, service, target, advice)
+		return project.Place{}, fmt.Errorf("%s: the service %s mounts nothing at %s, where it keeps its files; %s", at, service, target, advice)
 	}
-	fi, err := os.Stat(dir)
+	there, err := isFolder(dir)
 	switch {
-	case err == nil && fi.IsDir():
+	case there:
 		return dir, nil
 	case errors.Is(err, os.ErrPermission):
-		return "", fmt.Errorf("%s: the service %s keeps its files in %s, but this user may not read %s", at, service, what, dir)
+		return project.Place{}, fmt.Errorf("%s: the service %s keeps its files in %s, but this user may not read %s", at, service, what, dir.Path)
 	}
-	return dir, fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir, advice)
+	return dir, fmt.Errorf("%s: the service %s keeps its files in %s, but %s is not there or is no folder; is a disk not mounted? Else %s", at, service, what, dir.Path, advice)
+}
+
+// isFolder reports whether a folder is there.
+func isFolder(at project.Place) (bool, error) {
+	d, err := at.Open()
+	if err != nil {
+		return false, err
+	}
+	fi, err := d.Stat()
+	return err == nil && fi.IsDir(), errors.Join(err, d.Close())
 }
 
 // usual returns a part at its usual place in a folder whose compose files do not
@@ -74,11 +89,15 @@ func (f *found) usual(part, dir, tenant string) (project.Part, *project.Absence)
 		key := strings.ToLower(part)
 		return nil, &project.Absence{Part: part, Sentence: fmt.Sprintf("No service of %s keeps %s files, and %s is not there; set %s.path, or %s: none.", strings.Join(f.m.files, ", "), part, path, key, key)}
 	}
+	at, err := f.m.scope.place(path)
+	if err != nil {
+		return unavailable(part, fmt.Errorf("%w; set %s.path, %s", err, strings.ToLower(part), allowPath)), nil
+	}
 	f.note(part, "the usual folder; no service of "+strings.Join(f.m.files, ", ")+" mounts it")
 	if part == project.Storage {
-		return &project.StoragePart{Path: path, Tenant: tenant}, nil
+		return storagePart(at, tenant), nil
 	}
-	return &project.FunctionsPart{Path: path, Env: f.functionVariables}, nil
+	return functionsPart(at, f.functionVariables), nil
 }
 
 // unavailable returns a part whose folder is not there. A restore may make it if it

@@ -123,7 +123,7 @@ func TestPartsAreWhereTheServicesMountThem(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c.options.VolumeRoot = volumes
+			c.options.VolumeRoot, c.options.AllowedPaths = volumes, []string{disk, "../files", "/srv/none", "/none"}
 			got := strings.ReplaceAll(strings.ReplaceAll(describe(find(t, dir, c.options), dir), volumes, "VOLUMES"), filepath.Dir(dir), "PARENT")
 			for _, want := range c.want {
 				if !strings.Contains(got, want) {
@@ -143,7 +143,7 @@ func TestALostFolderMayBeMadeAgain(t *testing.T) {
 	}
 	for source, want := range map[string]bool{"./volumes/lost": true, "./lost/deep": true, "./big/lost": false, disk + "/lost": false, "../lost": false} {
 		write(t, filepath.Join(dir, "docker-compose.yml"), storageAt(source))
-		p := find(t, dir, supabase.Options{})
+		p := find(t, dir, supabase.Options{AllowedPaths: []string{disk, ".."}})
 		i := slices.IndexFunc(p.Parts, func(part project.Part) bool { return part.Name() == project.Storage })
 		if u, ok := p.Parts[i].(*project.UnavailablePart); !ok || (u.Place != nil) != want {
 			t.Errorf("%s: %+v", source, p.Parts[i])

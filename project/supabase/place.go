@@ -2,7 +2,6 @@ package supabase
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ func (m *model) where(text string) string {
 		keys := strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
 		for len(keys) > 1 {
 			for _, f := range slices.Backward(m.files) {
-				if line := lineOf(f, keys); line > 0 {
+				if line := lineOf(m.texts[f], keys); line > 0 {
 					return fmt.Sprintf("%s:%d", f, line)
 				}
 			}
@@ -39,11 +38,7 @@ func (m *model) where(text string) string {
 // first file.
 func (m *model) mention(word string) string {
 	for _, f := range m.files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		before, _, found := strings.Cut(string(b), word)
+		before, _, found := strings.Cut(string(m.texts[f]), word)
 		if found && word != "" {
 			return fmt.Sprintf("%s:%d", f, strings.Count(before, "\n")+1)
 		}
@@ -51,13 +46,9 @@ func (m *model) mention(word string) string {
 	return m.files[0]
 }
 
-// lineOf returns the line of a key in a file; 0 if it does not have the key.
-func lineOf(file string, keys []string) int {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0
-	}
-	parsed, err := parser.ParseBytes(b, 0)
+// lineOf returns the line of a key in the text of a file; 0 if it does not have the key.
+func lineOf(text []byte, keys []string) int {
+	parsed, err := parser.ParseBytes(text, 0)
 	if err != nil || len(parsed.Docs) == 0 {
 		return 0
 	}

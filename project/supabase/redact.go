@@ -1,7 +1,6 @@
 package supabase
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -70,11 +69,7 @@ func (m *model) words() (keys map[string]bool, values []string) {
 		}
 	}
 	for _, f := range m.files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		if parsed, err := parser.ParseBytes(b, 0); err == nil && len(parsed.Docs) > 0 {
+		if parsed, err := parser.ParseBytes(m.texts[f], 0); err == nil && len(parsed.Docs) > 0 {
 			ast.Walk(visitor(func(n ast.Node) {
 				switch n := n.(type) {
 				case *ast.MappingValueNode:

@@ -37,17 +37,17 @@ func (f *found) remarks(parts []project.Part) (out []string) {
 // than the folder that it mounts there: the part does not hold it. What lies in the folder
 // of the configuration is held by that.
 func (f *found) apart(ctx context.Context, service, target string) (out []string) {
-	dir, _, ok, err := f.folderOf(ctx, service, target)
+	at, _, ok, err := f.placeOf(ctx, service, target)
 	if !ok || err != nil {
 		return nil
 	}
 	mounts := mountsBelow(f.m.service(service), target)
 	for _, rel := range slices.Sorted(maps.Keys(mounts)) {
 		v := mounts[rel]
-		if v.Type == types.VolumeTypeBind && (v.Source == filepath.Join(dir, rel) || within(v.Source, f.options.Config.Root)) {
+		if v.Type == types.VolumeTypeBind && (v.Source == filepath.Join(at.Path, rel) || within(v.Source, f.options.Config.Root)) {
 			continue
 		}
-		out = append(out, fmt.Sprintf("The service %s mounts %s at %s: it does not lie in %s, so the backup does not hold it.", service, v.Source, path.Join(target, rel), dir))
+		out = append(out, fmt.Sprintf("The service %s mounts %s at %s: it does not lie in %s, so the backup does not hold it.", service, v.Source, path.Join(target, rel), at.Path))
 	}
 	return out
 }

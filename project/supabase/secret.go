@@ -1,8 +1,8 @@
 package supabase
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -29,17 +29,20 @@ func (m *model) secret(service, file, variable string) (string, error) {
 		case x.Environment != "":
 			return m.env[x.Environment], nil
 		case x.File != "":
-			return readSecret(x.File)
+			return m.readSecret(x.File)
 		}
 	}
 	if v, below, ok := mountedAt(s, path.Clean(file)); ok && v.Type == types.VolumeTypeBind {
-		return readSecret(filepath.Join(v.Source, below))
+		return m.readSecret(filepath.Join(v.Source, below))
 	}
 	return "", fmt.Errorf("%s: %s of the service %s names a file that is on this machine nowhere; set database.url", m.where("services."+service), variable, service)
 }
 
-func readSecret(name string) (string, error) {
-	b, err := os.ReadFile(name)
+func (m *model) readSecret(name string) (string, error) {
+	b, err := m.read(name)
+	if outside, ok := errors.AsType[*outsideError](err); ok {
+		return "", fmt.Errorf("the password of the database cannot be read: %w; set database.url, %s", outside, allowPath)
+	}
 	if err != nil {
 		return "", fmt.Errorf("the password of the database cannot be read: %w", err)
 	}

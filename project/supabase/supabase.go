@@ -10,7 +10,8 @@ package supabase
 
 import (
 	"context"
-	"os"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,12 +26,17 @@ type Options struct {
 	DatabaseURL string        // instead of looking for the database
 	Tools       string        // folder of pg_dump; empty: the usual places
 	LockTimeout time.Duration // see [project.DatabasePart]
+	RootKey     string        // where the pgsodium root key lies, instead of looking for it
 	EnvFile     string        // instead of .env, for compose's --env-file; relative to the folder
 	Storage     Storage
 	Functions   Functions
 	Config      project.ConfigPart // default: everything in the folder; Data and Deployment are found
 	Docker      string             // the docker command; default: docker, or podman where there is no docker
 	VolumeRoot  string             // where docker keeps volumes, when it cannot be asked; default: the usual places of docker and podman
+
+	// AllowedPaths are files and folders outside of the folder that its files may name,
+	// absolute or relative to it. Nothing else there is read or written.
+	AllowedPaths []string
 }
 
 // Storage corrects what is found of the storage files.
@@ -53,6 +59,7 @@ type found struct {
 	database    database
 	databaseErr error
 	origins     map[string]string // of the parts
+	notes       []string          // what is no problem but good to know
 	parts       []string          // folders that other parts than the configuration hold
 }
 
@@ -68,16 +75,17 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 	o.Docker = firstOf(o.Docker, dockerCommand())
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return unreadable(o, err)
+		return unreadable(newScope(dir, o.AllowedPaths), o, err)
 	}
 	from := "config.root"
 	if o.Config.Root == "" {
 		from = "the folder of `supabase:`"
 		o.Config.Root, o.Config.Include, o.Config.Exclude = abs, []string{"**"}, configExclude
 	}
-	m, err := load(ctx, abs, o.EnvFile)
+	in := newScope(abs, o.AllowedPaths)
+	m, err := load(ctx, abs, in, o.EnvFile)
 	if err != nil {
-		return unreadable(o, err)
+		return unreadable(in, o, err)
 	}
 	f := &found{options: o, m: m, origins: map[string]string{}}
 	p := project.Project{Origins: f.origins}
@@ -85,7 +93,12 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 		p.Faults = []string{"The database cannot be found: " + f.databaseErr.Error() + "."}
 	}
 	p.Server = &project.Server{URL: f.serverURL, Tools: o.Tools}
-	p.Parts = []project.Part{&project.DatabasePart{LockTimeout: o.LockTimeout, RootKey: f.rootKey}}
+	key := namedKey(in, o)
+	if key == nil {
+		key = f.rootKey
+		f.noteKeyOutside(ctx)
+	}
+	p.Parts = []project.Part{&project.DatabasePart{LockTimeout: o.LockTimeout, RootKey: key}}
 	f.note(project.Database, f.databaseOrigin())
 	for _, find := range []func(context.Context) (project.Part, *project.Absence){f.storage, f.functions} {
 		part, absent := find(ctx)
@@ -99,9 +112,12 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 	f.note(project.Config, from)
 	p.Notes = append(m.notes, f.remarks(p.Parts)...)
 	root := o.Config.Root
+	if config := in.named(root); from == "config.root" {
+		o.Config.Within = config.Within
+	}
 	o.Config.Exclude = append(literal(relative(root, f.parts)), o.Config.Exclude...)
 	o.Config.Data, o.Config.Deployment = relative(root, m.dataFolders()), relative(root, m.deployment())
-	p.Parts = append(p.Parts, &o.Config)
+	p.Parts, p.Notes = append(p.Parts, &o.Config), append(p.Notes, f.notes...)
 	p.Credentials = &credentials{folder: abs, root: root, o: f.options}
 	return p
 }
@@ -109,7 +125,7 @@ func Find(ctx context.Context, dir string, o Options) project.Project {
 // unreadable returns the project of a folder whose files compose does not accept.
 // What the options name, and the configuration, can be backed up and restored all the
 // same.
-func unreadable(o Options, err error) project.Project {
+func unreadable(in scope, o Options, err error) project.Project {
 	sentence := "The folder of the project cannot be read as compose reads it: " + err.Error() + "."
 	p := project.Project{Origins: map[string]string{project.Config: "the folder of `supabase:`"}, Server: &project.Server{Tools: o.Tools, URL: func(context.Context) (string, error) {
 		if o.DatabaseURL == "" {
@@ -122,13 +138,13 @@ func unreadable(o Options, err error) project.Project {
 		&project.UnavailablePart{Part: project.Functions, Sentence: sentence}, &o.Config,
 	}
 	if o.DatabaseURL != "" {
-		p.Parts[0] = &project.DatabasePart{LockTimeout: o.LockTimeout}
+		p.Parts[0] = &project.DatabasePart{LockTimeout: o.LockTimeout, RootKey: namedKey(in, o)}
 	}
 	if o.Storage.Path != "" {
-		p.Parts[1] = &project.StoragePart{Path: o.Storage.Path, Tenant: o.Storage.Tenant}
+		p.Parts[1] = storagePart(in.named(o.Storage.Path), o.Storage.Tenant)
 	}
 	if o.Functions.Path != "" {
-		p.Parts[2] = &project.FunctionsPart{Path: o.Functions.Path}
+		p.Parts[2] = functionsPart(in.named(o.Functions.Path), nil)
 	}
 	p.Parts = slices.DeleteFunc(p.Parts, func(part project.Part) bool {
 		return part.Name() == project.Storage && o.Storage.None || part.Name() == project.Functions && o.Functions.None
@@ -151,8 +167,8 @@ func (f *found) inside(ctx context.Context, service, target, named string) {
 	if service == "" {
 		return
 	}
-	if dir, _, ok, err := f.folderOf(ctx, service, target); ok && err == nil {
-		f.parts = append(f.parts, dir)
+	if at, _, ok, err := f.placeOf(ctx, service, target); ok && err == nil {
+		f.parts = append(f.parts, at.Path)
 	}
 }
 
@@ -177,18 +193,46 @@ func (f *found) databaseOrigin() string {
 	return f.m.where("services."+f.database.service) + ", service " + f.database.service
 }
 
-// rootKey returns where the key of the vault lies on this machine, or "".
-func (f *found) rootKey(ctx context.Context) string {
+// namedKey returns the place of the key of the vault that the options name; nil if they
+// do not.
+func namedKey(in scope, o Options) func(context.Context) project.Place {
+	if o.RootKey == "" {
+		return nil
+	}
+	return func(context.Context) project.Place { return in.named(o.RootKey) }
+}
+
+// rootKey returns where the key of the vault lies on this machine, or the zero place.
+func (f *found) rootKey(ctx context.Context) project.Place {
 	if f.databaseErr != nil || f.database.service == "" {
-		return ""
+		return project.Place{}
 	}
-	dir, _, ok, err := f.folderOf(ctx, f.database.service, rootKeyTarget)
+	dir, _, ok, err := f.placeOf(ctx, f.database.service, rootKeyTarget)
 	if !ok || err != nil {
-		return ""
+		return project.Place{}
 	}
-	key := filepath.Join(dir, "pgsodium_root.key")
-	if _, err := os.Stat(key); err != nil {
-		return ""
+	key := project.Place{Path: filepath.Join(dir.Path, "pgsodium_root.key"), Within: dir.Within}
+	if file, err := key.Open(); err != nil || file.Close() != nil {
+		return project.Place{}
 	}
 	return key
+}
+
+// noteKeyOutside says that the key of the vault is not looked for where the files say.
+func (f *found) noteKeyOutside(ctx context.Context) {
+	if f.databaseErr != nil || f.database.service == "" {
+		return
+	}
+	_, _, _, err := f.placeOf(ctx, f.database.service, rootKeyTarget)
+	if outside, ok := errors.AsType[*outsideError](err); ok {
+		f.notes = append(f.notes, fmt.Sprintf("The root key of the vault is not backed up: %v; set database.root_key, %s.", outside, allowPath))
+	}
+}
+
+func storagePart(at project.Place, tenant string) *project.StoragePart {
+	return &project.StoragePart{Path: at.Path, Within: at.Within, Tenant: tenant}
+}
+
+func functionsPart(at project.Place, env func() (map[string]bool, error)) *project.FunctionsPart {
+	return &project.FunctionsPart{Path: at.Path, Within: at.Within, Env: env}
 }

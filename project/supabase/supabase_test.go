@@ -170,14 +170,14 @@ func TestTheRootKeyIsFoundByItsVolume(t *testing.T) {
 	script := fmt.Sprintf(`[ "$1 $2 $5" = "volume inspect my-project_db-config" ] && echo %s`, mount)
 	dir := folder(t, map[string]string{"docker-compose.yml": "services: {db: {image: supabase/postgres, volumes: [\"db-config:/etc/postgresql-custom\"]}}\nvolumes: {db-config: }\n"})
 	part := find(t, dir, supabase.Options{Docker: docker(t, script)}).Parts[0].(*project.DatabasePart)
-	if got := part.RootKey(t.Context()); got != "" {
+	if got := part.RootKey(t.Context()); got.Path != "" {
 		t.Errorf("found %q before there is one", got)
 	}
 	want := filepath.Join(mount, "pgsodium_root.key")
 	if err := os.WriteFile(want, []byte("k"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := part.RootKey(t.Context()); got != want {
+	if got := part.RootKey(t.Context()); got.Path != want || got.Within != mount {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -74,7 +74,7 @@ func (at *attempt) target(name string, source archive.Part, prints []byte) proje
 		ID: events.ShortID(at.a.ID), At: at.state.Created, Server: at.found.Server, Scratch: at.w.scratch(at.a.ID), Source: source, Prints: prints,
 		Both: slices.Contains(at.state.Request.Parts, project.Database) && name != project.Database, Config: slices.Contains(at.state.Request.Parts, project.Config) && at.state.Request.BackupProject == at.a.Project,
 		Foreign: at.state.Request.BackupProject != at.a.Project,
-		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Replace: at.replace, MinFree: at.w.cfg.MinFree, Warn: at.warn,
+		Force:   at.state.Request.Force, Stopped: at.project.Hooks.Before != "", Replace: at.replace, PrivilegedModes: at.w.cfg.PrivilegedModes, MinFree: at.w.cfg.MinFree, Warn: at.warn,
 	}
 }
 

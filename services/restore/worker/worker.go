@@ -39,6 +39,9 @@ type Config struct {
 	// on the server, and that restored files get it; else the roles get that of the backup.
 	KeepPasswords bool
 
+	// PrivilegedModes lets files come back with setuid and setgid bits.
+	PrivilegedModes bool
+
 	StallTimeout time.Duration // a restore in which nothing moves for so long fails, as long as nothing in use was touched
 	// Patience is how long a worker of an archive, its destination or the log may be out
 	// of reach before an attempt fails.
