@@ -114,14 +114,14 @@ func (f *file) acquire() (release func(), ok bool) {
 // prepare returns a prepared statement. It is closed with the file.
 func (f *file) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s, ok := f.stmts.Load(query); ok {
-		return s.(*sql.Stmt), nil //nolint:forcetypeassert // nothing else is stored
+		return s.(*sql.Stmt), nil // nothing else is stored
 	}
 	s, err := f.db.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	if other, loaded := f.stmts.LoadOrStore(query, s); loaded {
-		return other.(*sql.Stmt), s.Close() //nolint:forcetypeassert // as above
+		return other.(*sql.Stmt), s.Close() //nolint:sqlclosecheck // the other one is used
 	}
 	return s, nil
 }

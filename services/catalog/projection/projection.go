@@ -386,7 +386,7 @@ func (p *Projection) Ready(context.Context) error {
 	answers := p.file != nil
 	p.mu.Unlock()
 	if !answers {
-		return errors.New(p.building()) //nolint:forbidigo // a sentence
+		return errors.New(p.building())
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (r reader) each(ctx context.Context, query string, f func(*sql.Rows) error,
 	if err != nil {
 		return err
 	}
-	rs, err := r.tx.StmtContext(ctx, s).QueryContext(ctx, args...)
+	rs, err := r.tx.StmtContext(ctx, s).QueryContext(ctx, args...) //nolint:sqlclosecheck // the statement ends with the transaction
 	if err != nil {
 		return err
 	}

@@ -122,8 +122,7 @@ func (p *Projection) applyAll(ctx context.Context, w *writer, done, target event
 		}
 		if err != nil {
 			cancel(err)
-			<-ended
-			return done, err
+			return done, errors.Join(err, <-ended)
 		}
 		done = batch[len(batch)-1].Revision
 		idle.Reset(idleTime)

@@ -37,8 +37,12 @@ func (h *history) step() {
 		ids := slices.Sorted(maps.Keys(h.ids))
 		id := ids[h.rnd.IntN(len(ids))]
 		e := []events.Event{
-			events.BackupDeleted{}, events.BackupVerified{OK: h.rnd.IntN(2) == 0}, events.BackupHeld{}, events.BackupStarted{Attempt: 2},
-			events.Broken{Type: "backup.held.v1", Err: events.ErrBroken}, events.BackupFailed{Attempt: 1, Final: true, Message: "No."},
+			events.BackupDeleted{},
+			events.BackupVerified{OK: h.rnd.IntN(2) == 0},
+			events.BackupHeld{},
+			events.BackupStarted{Attempt: 2},
+			events.Broken{Type: "backup.held.v1", Err: events.ErrBroken},
+			events.BackupFailed{Attempt: 1, Final: true, Message: "No."},
 		}[h.rnd.IntN(6)]
 		h.put(h.ids[id], id, e)
 		if _, gone := e.(events.BackupDeleted); gone && h.rnd.IntN(3) == 0 {

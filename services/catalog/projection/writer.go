@@ -86,7 +86,7 @@ func (w *writer) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 }
 
 func (w *writer) exec(ctx context.Context, query string, args ...any) error {
-	s, err := w.stmt(ctx, query)
+	s, err := w.stmt(ctx, query) //nolint:sqlclosecheck // is closed with the writer
 	if err == nil {
 		_, err = s.ExecContext(ctx, args...)
 	}
@@ -95,7 +95,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) error {
 
 // each calls f for the rows of a query.
 func (w *writer) each(ctx context.Context, query string, f func(*sql.Rows) error, args ...any) error {
-	s, err := w.stmt(ctx, query)
+	s, err := w.stmt(ctx, query) //nolint:sqlclosecheck // is closed with the writer
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (w *writer) restore(ctx context.Context, id string) (*catalog.Restore, erro
 
 // load decodes the document of a row; nil if there is none.
 func load[T any](ctx context.Context, w *writer, query string, args ...any) (*T, error) {
-	s, err := w.stmt(ctx, query)
+	s, err := w.stmt(ctx, query) //nolint:sqlclosecheck // is closed with the writer
 	if err != nil {
 		return nil, err
 	}
