@@ -267,7 +267,7 @@ func diagnose(err error) events.RestoreFailed {
 		return events.RestoreFailed{Reason: events.ReasonArchive, Message: "The archive is damaged, so nothing was changed: " + project.Damage(err)}
 	case noSpace(err):
 		return events.RestoreFailed{Reason: events.ReasonNoSpace, Message: "A disk that the restore needs is full; make room and try again"}
-	case fault.CodeOf(err) == fault.Conflict, fault.CodeOf(err) == fault.BackupNotFound:
+	case fault.CodeOf(err) == fault.BadArchive, fault.CodeOf(err) == fault.BackupNotFound:
 		return events.RestoreFailed{Reason: events.ReasonArchive, Message: fault.MessageOf(err)}
 	case fault.CodeOf(err) == fault.Unavailable:
 		return events.RestoreFailed{Reason: events.ReasonDestination, Message: fault.MessageOf(err), Retryable: true}
