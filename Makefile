@@ -17,7 +17,7 @@ run: build ## Start Holdfast with a sample project; Ctrl-C stops both
 
 .PHONY: test
 test: deps ## Test everything, on real servers
-	go test -timeout 30m work
+	go test -timeout 50m work
 
 .PHONY: build
 build: ## Build the commands into bin/
