@@ -66,7 +66,7 @@ func TestSevenDestinations(t *testing.T) {
 		"gcs": "gs://holdfast/p/", "azure": "azure://holdfast/p/",
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &daemon{t: t, config: d.config, port: d.port}
+			d := &daemon{t: t, config: d.config, host: d.host, port: d.port, client: d.client}
 			a := d.call("POST", "/backups", fmt.Sprintf(`{"projectId":"p","destination":%q}`, name))
 			d.want(a, 201, `"status":"completed"`, `"path":"`+path)
 			b := a.backup()

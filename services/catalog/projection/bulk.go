@@ -32,6 +32,11 @@ func newBulk(ctx context.Context, w *writer) (*bulk, error) {
 // finish writes the totals and makes the indexes that the file does not have yet.
 func (b *bulk) finish(ctx context.Context, w *writer) error {
 	err := w.exec(ctx, "BEGIN IMMEDIATE")
+	for _, table := range []string{"totals", "periods"} { // an earlier process may have come as far
+		if err == nil {
+			err = w.exec(ctx, "DELETE FROM "+table)
+		}
+	}
 	if err == nil {
 		err = b.totals.flush(ctx)
 	}

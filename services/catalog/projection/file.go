@@ -68,8 +68,8 @@ func indexQueries() []string {
 
 // file is a catalog in a SQLite file. Goroutines may share it.
 type file struct {
-	db    *sql.DB
-	stmts sync.Map // text of a query: *sql.Stmt
+	db      *sql.DB
+	readers chan *session // those that nobody uses; nil is one that was not opened yet
 
 	using sync.RWMutex // held by who reads, so that nothing is closed beneath it
 	shut  bool
@@ -85,11 +85,15 @@ func openFile(ctx context.Context, path string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(5) // four that read, one that writes
+	db.SetMaxOpenConns(maxReaders + 2) // one that writes, one that looks at the file as a whole
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &file{db: db}, os.Chmod(path, 0o600)
+	f := &file{db: db, readers: make(chan *session, maxReaders)}
+	for range maxReaders {
+		f.readers <- nil
+	}
+	return f, os.Chmod(path, 0o600)
 }
 
 // close waits for those who read and closes the file.
@@ -97,7 +101,13 @@ func (f *file) close() error {
 	f.using.Lock()
 	defer f.using.Unlock()
 	f.shut = true
-	return f.db.Close()
+	var errs []error
+	for range maxReaders {
+		if s := <-f.readers; s != nil {
+			errs = append(errs, s.close())
+		}
+	}
+	return errors.Join(append(errs, f.db.Close())...)
 }
 
 // acquire keeps the file open until release is called. It reports false when the file
@@ -109,21 +119,6 @@ func (f *file) acquire() (release func(), ok bool) {
 		return nil, false
 	}
 	return f.using.RUnlock, true
-}
-
-// prepare returns a prepared statement. It is closed with the file.
-func (f *file) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := f.stmts.Load(query); ok {
-		return s.(*sql.Stmt), nil // nothing else is stored
-	}
-	s, err := f.db.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	if other, loaded := f.stmts.LoadOrStore(query, s); loaded {
-		return other.(*sql.Stmt), s.Close() //nolint:sqlclosecheck // the other one is used
-	}
-	return s, nil
 }
 
 func (f *file) create(ctx context.Context, identity string) error {

@@ -143,9 +143,19 @@ func (p *Projection) replace(ctx context.Context, old *file, at place, state eve
 			}
 		})
 	}
-	f, done, err := p.rebuild(ctx, state)
+	done, err := p.rebuild(ctx, state)
 	stop()
 	following.Wait()
+	p.close() // who asks now waits for the new one
+	if err != nil {
+		return err
+	}
+	return p.takeOver(ctx, done)
+}
+
+// takeOver answers from a file that was built, up to a revision, and keeps it up.
+func (p *Projection) takeOver(ctx context.Context, done events.Revision) error {
+	f, err := p.install(ctx)
 	if err != nil {
 		return err
 	}
@@ -155,25 +165,19 @@ func (p *Projection) replace(ctx context.Context, old *file, at place, state eve
 
 // build builds a file where there is none that could answer meanwhile.
 func (p *Projection) build(ctx context.Context, state events.LogState) error {
-	f, done, err := p.rebuild(ctx, state)
+	done, err := p.rebuild(ctx, state)
 	if err != nil {
 		return err
 	}
-	p.serve(f, done)
-	return p.keepUp(ctx, f, done)
+	return p.takeOver(ctx, done)
 }
 
-// serve lets a file answer, which knows the log up to a revision, and closes the one
-// that did so before.
+// serve lets a file answer, which knows the log up to a revision. There is no other one.
 func (p *Projection) serve(f *file, done events.Revision) {
 	p.mu.Lock()
-	old := p.file
+	defer p.mu.Unlock()
 	p.file = f
-	p.mu.Unlock()
-	p.advance(done)
-	if old != nil && old != f {
-		_ = old.close() // everything is committed
-	}
+	p.moved(done)
 }
 
 // keepUp applies to a file what is appended to the log.
@@ -316,7 +320,8 @@ func (p *Projection) watchLag(ctx context.Context) {
 	}
 }
 
-// behind returns for how long the file has not got as far as the log was.
+// behind returns for how long the file has not got as far as the log was. The caller
+// holds p.mu.
 func (p *Projection) behind() time.Duration {
 	if p.done >= p.target {
 		return 0
@@ -326,11 +331,16 @@ func (p *Projection) behind() time.Duration {
 
 // advance tells those who wait how far the file is.
 func (p *Projection) advance(done events.Revision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved(done)
+}
+
+// moved is advance for callers who hold p.mu.
+func (p *Projection) moved(done events.Revision) {
 	if head := p.head.Load(); uint64(done) > head {
 		p.head.Store(uint64(done))
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.done = done
 	close(p.changed)
 	p.changed = make(chan struct{})

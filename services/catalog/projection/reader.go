@@ -2,35 +2,15 @@ package projection
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
 
 // reader reads one snapshot of a file.
-type reader struct {
-	f  *file
-	tx *sql.Tx
-}
+type reader struct{ *session }
 
-// each calls f for the rows of a query, which is prepared once for each file.
-func (r reader) each(ctx context.Context, query string, f func(*sql.Rows) error, args ...any) error {
-	s, err := r.f.prepare(ctx, query)
-	if err != nil {
-		return err
-	}
-	rs, err := r.tx.StmtContext(ctx, s).QueryContext(ctx, args...) //nolint:sqlclosecheck // the statement ends with the transaction
-	if err != nil {
-		return err
-	}
-	defer rs.Close() //nolint:errcheck // read only
-	for rs.Next() {
-		if err := f(rs); err != nil {
-			return err
-		}
-	}
-	return rs.Err()
-}
+// maxReaders is how many questions a file answers at a time; others wait.
+const maxReaders = 4
 
 // read calls f with a snapshot that knows revision minimum.
 func (p *Projection) read(ctx context.Context, minimum events.Revision, f func(reader) error) error {
@@ -39,10 +19,32 @@ func (p *Projection) read(ctx context.Context, minimum events.Revision, f func(r
 		return err
 	}
 	defer release()
-	tx, err := file.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	s, err := file.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // read only
-	return f(reader{file, tx})
+	defer func() { file.readers <- s }()
+	if err := s.exec(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	defer s.exec(context.WithoutCancel(ctx), "ROLLBACK") //nolint:errcheck // read only
+	return f(reader{s})
+}
+
+// take returns a session that nobody reads with. The caller gives it back.
+func (f *file) take(ctx context.Context) (*session, error) {
+	select {
+	case s := <-f.readers:
+		if s != nil {
+			return s, nil
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s, err := newSession(ctx, f.db)
+	if err != nil {
+		f.readers <- nil
+		return nil, err
+	}
+	return s, nil
 }

@@ -13,34 +13,42 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/logging"
 )
 
-// rebuild reads the log into a new file, makes its indexes last, and puts it in the
-// place of the old one, which may be open. It goes on with a file that an earlier
-// process has begun.
-func (p *Projection) rebuild(ctx context.Context, state events.LogState) (*file, events.Revision, error) {
-	begin, next := time.Now(), p.path+".new"
+// rebuild reads the log into a new file and makes its indexes last. It goes on with a
+// file that an earlier process has begun. The file is closed; install makes it the one
+// of the projection.
+func (p *Projection) rebuild(ctx context.Context, state events.LogState) (events.Revision, error) {
+	begin := time.Now()
 	defer p.progress(0)
-	f, done, err := p.begin(ctx, next, state)
+	f, done, err := p.begin(ctx, p.next(), state)
 	if err != nil {
-		return nil, 0, fmt.Errorf("build the catalog: %w", err)
+		return 0, fmt.Errorf("build the catalog: %w", err)
 	}
 	if done > 0 {
 		p.log.Info("the catalog goes on being built", logging.Revision(uint64(done)))
 	}
 	done, err = p.fill(ctx, f, done, state)
 	if err = errors.Join(err, f.close()); err != nil {
-		return nil, 0, fmt.Errorf("build the catalog: %w", err)
-	}
-	if err := removeFile(p.path); err != nil {
-		return nil, 0, err
-	}
-	if err := os.Rename(next, p.path); err != nil {
-		return nil, 0, err
+		return 0, fmt.Errorf("build the catalog: %w", err)
 	}
 	if done > 0 {
 		p.log.Info("catalog rebuilt", logging.Revision(uint64(done)), logging.Duration(time.Since(begin)))
 	}
-	f, err = openFile(ctx, p.path)
-	return f, done, err
+	return done, nil
+}
+
+// next is where a new file is built.
+func (p *Projection) next() string { return p.path + ".new" }
+
+// install puts a file that was built in the place of the old one, which nobody has open,
+// and opens it.
+func (p *Projection) install(ctx context.Context) (*file, error) {
+	if err := removeFile(p.path); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(p.next(), p.path); err != nil {
+		return nil, err
+	}
+	return openFile(ctx, p.path)
 }
 
 // begin returns the file that is built, and how far it is.

@@ -3,10 +3,12 @@ package projection_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -143,4 +145,67 @@ func (g gated) Follow(ctx context.Context, after events.Revision, f func([]event
 		}
 	}
 	return g.Log.Follow(ctx, after, f)
+}
+
+// TestABuildThatEndedBeforeItsRename has written its totals and indexes already: the next
+// process counts nothing twice.
+func TestABuildThatEndedBeforeItsRename(t *testing.T) {
+	log, path := &eventstest.Log{Name: "one"}, filepath.Join(t.TempDir(), "c.db")
+	last := events.Revision(0)
+	for i := range 5 {
+		last = record(t, log, "p", fmt.Sprintf("backup-%d", i), request("local", "full"), started, completed)
+	}
+	check := func() {
+		t.Helper()
+		p, stop := begin(t, path, log)
+		defer stop()
+		page, err := p.List(t.Context(), catalog.List{Limit: 50, Stats: true, Min: last, Filter: catalog.Filter{Status: catalog.Completed}})
+		if err != nil || page.Total != 5 || page.Stats.Size != 500 {
+			t.Errorf("%+v, %v", page, err)
+		}
+		since, err := p.List(t.Context(), catalog.List{Limit: 50, Filter: catalog.Filter{CreatedAfter: time.Unix(0, 0)}})
+		if err != nil || since.Total != 5 {
+			t.Errorf("since 1970: %d, %v", since.Total, err)
+		}
+	}
+	check()
+	if err := os.Rename(path, path+".new"); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}
+
+// TestManyQuestionsAtOnce are all answered, the first ones of a file too.
+func TestManyQuestionsAtOnce(t *testing.T) {
+	log, path := &eventstest.Log{Name: "one"}, filepath.Join(t.TempDir(), "c.db")
+	last := record(t, log, "p", "backup-a", request("local", "full"), started, completed)
+	p, stop := begin(t, path, log)
+	defer stop()
+	ended := make(chan error, 64)
+	for i := range cap(ended) {
+		go func() {
+			var err error
+			switch i % 4 {
+			case 0:
+				_, err = p.List(t.Context(), catalog.List{Limit: 1, Stats: true, Min: last})
+			case 1:
+				_, err = p.List(t.Context(), catalog.List{Limit: 1, Min: last, Filter: catalog.Filter{Project: "p", Destination: fmt.Sprint("d", i)}})
+			case 2:
+				_, err = p.Get(t.Context(), catalog.Get{ID: "backup-a", Min: last})
+			case 3:
+				_, err = p.Figures(t.Context(), catalog.Figures{})
+			}
+			ended <- err
+		}()
+	}
+	for range cap(ended) {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("a question is not answered")
+		}
+	}
 }

@@ -167,6 +167,10 @@ func TestAHistoryIsPagedAndCut(t *testing.T) {
 		}
 		last = rev
 	}
+	eventually(t, func() error { // the documents are large
+		_, err := p.Get(t.Context(), catalog.Get{ID: "backup-x", Min: last})
+		return err
+	})
 	for _, c := range []struct {
 		only []string
 		want int

@@ -14,8 +14,7 @@ import (
 // writer applies events to a file. Only one writer may be open for a file, and one
 // goroutine may use it.
 type writer struct {
-	conn     *sql.Conn
-	stmts    map[string]*sql.Stmt
+	*session
 	words    map[string]int64
 	backups  recent[catalog.Backup]
 	restores recent[catalog.Restore]
@@ -24,11 +23,11 @@ type writer struct {
 
 // newWriter returns a writer, which the caller must close.
 func newWriter(ctx context.Context, f *file) (*writer, error) {
-	conn, err := f.db.Conn(ctx)
+	session, err := newSession(ctx, f.db)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, stmts: map[string]*sql.Stmt{}, words: map[string]int64{}}
+	w := &writer{session: session, words: map[string]int64{}}
 	err = w.each(ctx, "SELECT word, n FROM words", func(rs *sql.Rows) error {
 		var word string
 		var n int64
@@ -37,17 +36,9 @@ func newWriter(ctx context.Context, f *file) (*writer, error) {
 		return err
 	})
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
-}
-
-func (w *writer) close() error {
-	var errs []error
-	for _, s := range w.stmts {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(append(errs, w.conn.Close())...)
 }
 
 // apply writes what a batch of events changes, and the checkpoint, in one
@@ -71,45 +62,6 @@ func (w *writer) apply(ctx context.Context, batch []events.Envelope) error {
 		return errors.Join(err, w.exec(context.WithoutCancel(ctx), "ROLLBACK"))
 	}
 	return w.exec(ctx, "COMMIT")
-}
-
-// stmt returns a prepared statement. It is closed with the writer.
-func (w *writer) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := w.stmts[query]; s != nil {
-		return s, nil
-	}
-	s, err := w.conn.PrepareContext(ctx, query)
-	if err == nil {
-		w.stmts[query] = s
-	}
-	return s, err
-}
-
-func (w *writer) exec(ctx context.Context, query string, args ...any) error {
-	s, err := w.stmt(ctx, query) //nolint:sqlclosecheck // is closed with the writer
-	if err == nil {
-		_, err = s.ExecContext(ctx, args...)
-	}
-	return err
-}
-
-// each calls f for the rows of a query.
-func (w *writer) each(ctx context.Context, query string, f func(*sql.Rows) error, args ...any) error {
-	s, err := w.stmt(ctx, query) //nolint:sqlclosecheck // is closed with the writer
-	if err != nil {
-		return err
-	}
-	rs, err := s.QueryContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	defer rs.Close() //nolint:errcheck // read only
-	for rs.Next() {
-		if err := f(rs); err != nil {
-			return err
-		}
-	}
-	return rs.Err()
 }
 
 // word returns the number of a word, which it gives one if need be.
