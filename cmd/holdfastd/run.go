@@ -204,8 +204,8 @@ func admit(ctx context.Context, srv *bus.Server, c config.Config, log *zap.Logge
 // tendEvery is how often the embedded server is looked after.
 const tendEvery = 5 * time.Second
 
-// tend restarts the embedded server when it has switched writing off, which it
-// does for good after it has once met a full disk, and there is room again.
+// tend restarts the embedded server when it has switched writing off, which it does
+// for good after it has once met a full disk, and there is room again.
 func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log *zap.Logger) error {
 	broken := false
 	for {
@@ -214,7 +214,8 @@ func tend(ctx context.Context, srv *bus.Server, b *bus.Bus, c config.Config, log
 			return nil
 		case <-time.After(tendEvery):
 		}
-		broken = broken || b.Unstored() > 0 || !srv.Healthy()
+		// One write that failed may have met a disk that was slow.
+		broken = broken || !srv.Healthy() || b.Unstored() > 0 && b.Probe(ctx) != nil && ctx.Err() == nil
 		if !broken {
 			continue
 		}

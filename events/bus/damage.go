@@ -234,7 +234,7 @@ func (b *Bus) Watch(ctx context.Context) error {
 			continue
 		}
 		if b.troubled(troubleStore) {
-			b.probe(ctx)
+			_ = b.Probe(ctx)
 		}
 		if err := b.Examine(ctx); err != nil && ctx.Err() == nil {
 			b.log.Debug("the event log could not be examined", zap.Error(err)) // Ready says so

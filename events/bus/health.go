@@ -40,6 +40,14 @@ func (b *Bus) note(name string, err error) {
 	b.troubles[name] = t
 }
 
+// storedFor is stored for a caller who may have left: what ends with it says nothing of
+// the server.
+func (b *Bus) storedFor(ctx context.Context, err error) {
+	if err == nil || ctx.Err() == nil {
+		b.stored(err)
+	}
+}
+
 // stored takes note of how a try to store something ended.
 func (b *Bus) stored(err error) {
 	if err == nil {
@@ -171,7 +179,7 @@ func (b *Bus) Writable(ctx context.Context) error {
 		return err
 	}
 	if time.Since(time.Unix(0, b.storedAt.Load())) > probeEvery {
-		b.probe(ctx)
+		_ = b.Probe(ctx) // Health says it
 	}
 	return b.Health()
 }
@@ -214,18 +222,19 @@ func (b *Bus) DeadLetters(ctx context.Context) (n uint64, last time.Time, err er
 	return state.Msgs, state.LastTime, nil
 }
 
-// probe finds out whether the server stores something again, by a message that is
-// deleted at once.
-func (b *Bus) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+// Probe returns why the server stores nothing, if it does not: it stores a message that
+// is deleted at once.
+func (b *Bus) Probe(ctx context.Context) error {
+	pctx, cancel := context.WithTimeout(ctx, leaderTime)
 	defer cancel()
-	ack, err := b.js.Publish(ctx, commandPrefix+"probe.none."+events.System+".probe.probe", nil)
-	if b.stored(err); err != nil {
-		return
+	ack, err := b.js.Publish(pctx, commandPrefix+"probe.none."+events.System+".probe.probe", nil)
+	if b.storedFor(ctx, err); err != nil {
+		return unavailable(err)
 	}
-	if s, err := b.js.Stream(ctx, streamCommands); err == nil {
-		_ = s.DeleteMsg(ctx, ack.Sequence) // else it goes with its age
+	if s, err := b.js.Stream(pctx, streamCommands); err == nil {
+		_ = s.DeleteMsg(pctx, ack.Sequence) // else it goes with its age
 	}
+	return nil
 }
 
 func (b *Bus) troubled(name string) bool {

@@ -22,7 +22,8 @@ func Inspect(ctx context.Context, cfg Config) (notes []string, err error) {
 	if b.replicas > 1 && b.nc.ConnectedClusterName() == "" {
 		return nil, notClustered(b.replicas)
 	}
-	for _, name := range []string{streamEvents, streamCommands, streamDLQ, streamProgress} {
+	for _, c := range append(b.logStreams(), b.queueStreams()...) {
+		name := c.Name
 		s, err := b.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue // made at the next start

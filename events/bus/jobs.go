@@ -75,7 +75,7 @@ func (b *Bus) enqueue(m *wm.Message, queue, pool, subject, rev string) error {
 	ctx, cancel := context.WithTimeout(m.Context(), sendTimeout)
 	defer cancel()
 	_, err := b.js.PublishMsg(ctx, job, jetstream.WithMsgID(strings.Join([]string{queue, pool, rev}, "/")))
-	if b.stored(err); err != nil {
+	if b.storedFor(m.Context(), err); err != nil {
 		return fmt.Errorf("job of revision %s: %w", rev, unavailable(err))
 	}
 	return nil

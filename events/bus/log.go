@@ -104,9 +104,7 @@ func (l *Log) publish(ctx context.Context, m *nats.Msg, expected events.Revision
 	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) || api.ErrorCode != wrongLastSequence && api.ErrorCode != wrongLastSequenceConstant {
-		if ctx.Err() == nil {
-			l.b.stored(err)
-		}
+		l.b.storedFor(ctx, err)
 		return 0, err
 	}
 	// Somebody wrote after expected. Was it an earlier try of ours, whose

@@ -54,7 +54,7 @@ func (p *Publisher) Publish(topic string, msgs ...*wm.Message) error {
 		ctx, cancel := context.WithTimeout(m.Context(), sendTimeout)
 		_, err := p.b.js.PublishMsg(ctx, out, jetstream.WithMsgID(topic+"/"+m.UUID))
 		cancel()
-		if p.b.stored(err); err != nil {
+		if p.b.storedFor(m.Context(), err); err != nil {
 			return fmt.Errorf("publish to %s: %w", topic, unavailable(err))
 		}
 	}

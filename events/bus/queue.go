@@ -54,6 +54,9 @@ func (q *queue) Subscribe(ctx context.Context, topic string) (<-chan *wm.Message
 	for _, subject := range q.cfg.subjects(topic) {
 		sub, err := q.b.nc.Subscribe(subject, func(m *nats.Msg) { d.wake(d.project(m.Subject)) })
 		if err != nil {
+			for _, sub := range subs {
+				_ = sub.Unsubscribe() // else the connection has ended
+			}
 			q.open.Done()
 			return nil, err
 		}
@@ -206,6 +209,7 @@ func (d *dispatcher) answered(p *projectQueue, o outcome) {
 		d.mu.Lock()
 		p.waiting, p.due = true, time.Now().Add(o.again+slack)
 		d.mu.Unlock()
+		d.notice() // it may be due before what the dispatcher waits for
 		return
 	}
 	time.AfterFunc(o.again+slack, func() { d.wake(p.name) })
@@ -214,13 +218,24 @@ func (d *dispatcher) answered(p *projectQueue, o outcome) {
 // wake says that a project may have a message.
 func (d *dispatcher) wake(project string) {
 	d.mu.Lock()
+	d.may(project, 0)
+	d.mu.Unlock()
+	d.notice()
+}
+
+// may notes that a project may have a message, and how many fetches have found none. The
+// caller holds d.mu.
+func (d *dispatcher) may(project string, misses int) {
 	p := d.projects[project]
 	if p == nil {
 		p = &projectQueue{d: d, name: project, since: time.Now()}
 		d.projects[project] = p
 	}
-	p.waiting, p.misses = true, 0
-	d.mu.Unlock()
+	p.waiting, p.misses = true, misses
+}
+
+// notice lets the dispatcher choose again.
+func (d *dispatcher) notice() {
 	select {
 	case d.changed <- struct{}{}:
 	default: // it has not looked yet
@@ -243,16 +258,12 @@ func (d *dispatcher) look(ctx context.Context) {
 	}
 	for subject := range subjects {
 		d.mu.Lock()
-		p := d.projects[d.project(subject)]
-		known := p != nil && p.waiting
-		d.mu.Unlock()
-		if !known {
-			d.wake(d.project(subject))
-			d.mu.Lock()
-			d.projects[d.project(subject)].misses = missesMax
-			d.mu.Unlock()
+		if p := d.projects[d.project(subject)]; p == nil || !p.waiting {
+			d.may(d.project(subject), missesMax)
 		}
+		d.mu.Unlock()
 	}
+	d.notice()
 }
 
 // say logs an error, the same once a minute.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,6 +191,23 @@ type prod struct {
 
 func (p prod) CommandRoute() events.Route {
 	return events.Route{Service: "backup", Pool: "default", Verb: "prod", About: events.BackupAggregate(p.Project, p.ID)}
+}
+
+// TestAJobThatWaitsComesWhenItIsDue although another slot is free, which waits for jobs.
+func TestAJobThatWaitsComesWhenItIsDue(t *testing.T) {
+	b := embedded(t)
+	flood(t, b, "a", 1)
+	var tries atomic.Int64
+	jobs(t, b, 2, func(context.Context, string) error {
+		tries.Add(1)
+		return events.RetryAfter(errors.New("a restore works on the project"), 100*time.Millisecond)
+	})
+	testenv.Eventually(t, time.Minute, func() error {
+		if n := tries.Load(); n < 30 {
+			return fmt.Errorf("%d tries", n)
+		}
+		return nil
+	})
 }
 
 // TestJobsThatWait lets the jobs of a project wait for their turn again and again, as

@@ -40,7 +40,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if isShortage(err) {
-			l.log.Warn("connections cannot be accepted: raise the limit of open files (LimitNOFILE)", zap.Error(err))
+			l.short(err)
 			<-time.After(acceptPause)
 			continue
 		}
@@ -69,6 +69,19 @@ func network(a net.Addr) string {
 
 func isShortage(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+// short says now and then why connections cannot be accepted.
+func (l *listener) short(err error) {
+	if time.Since(l.told) <= time.Minute {
+		return
+	}
+	l.told = time.Now()
+	advice := "connections cannot be accepted"
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		advice += ": raise the limit of open files (LimitNOFILE)"
+	}
+	l.log.Warn(advice, zap.Error(err))
 }
 
 // refuse closes a connection that is one too many.
