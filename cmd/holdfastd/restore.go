@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -87,8 +88,11 @@ func identities(c config.Config) ([]age.Identity, error) {
 		return nil, nil
 	}
 	f, err := os.Open(c.Encryption.IdentityFile)
-	if err != nil {
-		return nil, fmt.Errorf("encryption.identity_file: %w", err)
+	if err != nil { // without the name, which may be a key by mistake
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("encryption.identity_file must be the path of a file that this user can read: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
 	ids, err := age.ParseIdentities(f)

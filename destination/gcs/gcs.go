@@ -8,7 +8,9 @@ package gcs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -96,8 +98,11 @@ func authenticated(ctx context.Context, file string, base http.RoundTripper) (ht
 		return &oauth2.Transport{Source: creds.TokenSource, Base: base}, nil
 	}
 	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("credentials_file: %w", err)
+	if err != nil { // without the name, which may be a key by mistake
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("credentials_file must be the path of a file that this user can read: %w", err)
 	}
 	creds, err := google.CredentialsFromJSONWithType(ctx, b, google.ServiceAccount, storage.ScopeReadWrite)
 	if err != nil {

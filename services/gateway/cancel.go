@@ -5,6 +5,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/holdfast-dev/holdfast/events"
+	"github.com/holdfast-dev/holdfast/internal/fault"
 	"github.com/holdfast-dev/holdfast/services/backup"
 	"github.com/holdfast-dev/holdfast/services/catalog"
 	"github.com/holdfast-dev/holdfast/services/restore"
@@ -60,6 +62,9 @@ func (g *Gateway) cancel(c *fiber.Ctx) error {
 		if b, err = g.b.Catalog.Get(c.UserContext(), catalog.Get{ID: b.ID, Min: state.Revision}); err != nil {
 			return err
 		}
+		if over(state) && b.Reason != string(events.ReasonCancelled) {
+			return fault.Errorf(fault.Conflict, "The backup ended before it could be cancelled; its status is %s", b.Status)
+		}
 	} else {
 		state.Cancel = over(state)
 		b = queuedBackup(backup.Create{ID: b.ID, Project: b.Project, Pool: b.Pool, Type: b.Type, Destination: b.Destination, Encrypt: b.Encrypted, Origin: b.Origin}, b.Created, state)
@@ -114,6 +119,9 @@ func (g *Gateway) cancelRestore(c *fiber.Ctx) error {
 	if state.Exists() {
 		if r, err = g.b.Catalog.Restore(c.UserContext(), catalog.GetRestore{ID: r.ID, Min: state.Revision}); err != nil {
 			return err
+		}
+		if over(state) && r.Reason != string(events.ReasonCancelled) {
+			return fault.Errorf(fault.Conflict, "The restore ended before it could be cancelled; its status is %s", r.Status)
 		}
 	} else {
 		state.Cancel = over(state)

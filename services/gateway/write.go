@@ -172,7 +172,23 @@ func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
 			return fault.Errorf(fault.RateLimited, "The project %s has %d jobs that wait or run, and no more are taken; try again when some have ended", to.About.Project, n)
 		}
 	}
-	return g.b.Send(c.UserContext(), cmd, cause(c))
+	if err := g.health(); err != nil {
+		return err // nothing was sent
+	}
+	return unsure(g.b.Send(c.UserContext(), cmd, cause(c)), to.About)
+}
+
+// unsure says of an error after which nobody knows whether a command was taken how to
+// find out.
+func unsure(err error, about events.Aggregate) error {
+	if !errors.Is(err, events.ErrUnavailable) {
+		return err
+	}
+	path := "/api/v1/backups/" + about.ID
+	if about.Kind == events.KindRestore {
+		path = "/api/v1/restores/" + about.ID
+	}
+	return fault.Wrap(err, fault.Unavailable, "The event log is out of reach. The request may have been taken, and is then carried out when the log is back: look at %s before you repeat it, or repeat it with the same Idempotency-Key", path)
 }
 
 // A request that waits bears it for a moment that the log cannot be used.
@@ -195,7 +211,8 @@ const look = 2 * time.Second
 // leftLook is how often a waiting request looks whether its client is still there.
 const leftLook = 500 * time.Millisecond
 
-// await reads the state of a, at least up to known, until over says that it is
+// await, which is called when a command was sent, reads the state of a, at least up to
+// known, until over says that it is
 // enough, or limit has passed, or the client has left.
 func await[S events.State[S]](c *fiber.Ctx, g *Gateway, a events.Aggregate, known events.Revision, changed <-chan struct{}, limit time.Duration, over func(S) (bool, error)) (S, error) {
 	ctx, conn := c.UserContext(), c.Context().Conn()
@@ -211,7 +228,7 @@ func await[S events.State[S]](c *fiber.Ctx, g *Gateway, a events.Aggregate, know
 		case err == nil:
 			sick = time.Time{}
 		case !errors.Is(err, events.ErrUnavailable) || !sick.IsZero() && time.Since(sick) > sickLimit:
-			return state, err
+			return state, unsure(err, a)
 		case sick.IsZero():
 			sick = time.Now()
 		}
@@ -220,7 +237,7 @@ func await[S events.State[S]](c *fiber.Ctx, g *Gateway, a events.Aggregate, know
 			case <-time.After(sickLook):
 				continue
 			case <-deadline:
-				return state, err
+				return state, unsure(err, a)
 			}
 		}
 		if done, err := over(state); done || err != nil {

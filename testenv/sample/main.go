@@ -103,7 +103,7 @@ Holdfast runs on http://%[1]s, its log is %[3]s. Try:
   curl -H "X-API-Key: $KEY" -H 'Content-Type: application/json' -d '{"projectId":"sample"}' http://%[1]s/api/v1/backups
   curl -H "X-API-Key: $KEY" 'http://%[1]s/api/v1/backups?stats=true'
   ID=$(curl -s -H "X-API-Key: $KEY" 'http://%[1]s/api/v1/backups?limit=1' | grep -o 'backup-[a-z2-7]\{26\}' | head -n 1)
-  curl -H "X-API-Key: $KEY" -C - -o backup.tar.gz http://%[1]s/api/v1/backups/$ID/download && tar tzf backup.tar.gz | head
+  curl -H "X-API-Key: $KEY" -f -o $ID.tar.gz http://%[1]s/api/v1/backups/$ID/download && tar tzf $ID.tar.gz | head
 
 Ctrl-C stops everything.`, listen, key, logFile)
 	err = <-ended
