@@ -263,6 +263,10 @@ keys:
 	if strings.Contains(strings.ToLower(out), "h0riz0n") {
 		t.Errorf("a value is in\n%s", out)
 	}
+	put(t, dir, "h.yaml", fmt.Sprintf("data_dir: %s/data\nencryption: {identity_file: AGE-SECRET-KEY-H0RIZ0N}\n", dir)) // and not its path
+	if out = fails(t, "config", "check", "--config", dir+"/h.yaml"); !strings.Contains(out, "encryption.identity_file must be the path of a file") || strings.Contains(out, "H0RIZ0N") {
+		t.Errorf("output %s", out)
+	}
 	put(t, dir, "h.yaml", fmt.Sprintf("data_dir: %s/data\nprojects:\n  - {id: p, database: {url: 'postgres://u:p@127.0.0.1:1/x', tools: %s}}\n", dir, dir))
 	contains(t, fails(t, "config", "check", "--config", dir+"/h.yaml"), "project p: database.tools must be the folder of PostgreSQL's client tools, but there is no pg_dump in "+dir)
 	put(t, dir, "h.json", fmt.Sprintf(`{"data_dir": "%s/data", "keys": [{"name": "old", "hash": "sha256:%064d", "expires": "2001-01-01T00:00:00Z"}]}`, dir, 1))
