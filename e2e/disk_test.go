@@ -48,6 +48,9 @@ func TestFullDisk(t *testing.T) {
 	for _, c := range [][3]string{{"POST", "/backups", full}, {"DELETE", "/backups/" + id, ""}} {
 		begin := time.Now()
 		a := d.call(c[0], c[1], c[2])
+		if c[0] == "POST" {
+			d.want(a, 503, "Nothing new is taken: ", "make room")
+		}
 		if deleted = c[0] == "DELETE" && a.status == 200; !deleted {
 			d.want(a, 503, `"code":"unavailable"`)
 		}

@@ -195,6 +195,10 @@ func TestFilesThatCannotBeFound(t *testing.T) {
 	nobodyWants := fmt.Sprintf("{id: p, supabase: %s, storage: none, database: {tools: %s}}", src.Dir, src.DB.Bin)
 	contains(t, check(t, project), "project p: The part storage cannot be found", "the service storage keeps its files in the folder "+src.Dir+"/late", "set storage.path, or set storage: none",
 		"functions  "+src.Dir+"/volumes/functions: ", "storage    cannot be found")
+	old := t.TempDir() // the client tools of another version
+	put(t, old, "pg_dump", "#!/bin/sh\necho 'pg_dump (PostgreSQL) 14.1'\n")
+	sh(t, old, "chmod +x pg_dump; cp pg_dump pg_dumpall; cp pg_dump pg_restore")
+	contains(t, check(t, strings.ReplaceAll(nobodyWants, src.DB.Bin, old), "--connect"), "The server is PostgreSQL 15, but there is no pg_dump of that version", "set database.tools")
 	contains(t, check(t, nobodyWants, "--connect"), "storage    not backed up. The configuration says none.", "note       storage: the files of 5 storage objects are not in this backup")
 	without := start(t, config(other+"/data", other+"/backups", nobodyWants, ""))
 	without.ready()

@@ -62,6 +62,16 @@ type client struct {
 	session string // options of the sessions of pg_restore, as PGOPTIONS takes them
 }
 
+// CheckTools returns why a backup or a restore cannot run the client tools that it needs.
+func (s *Session) CheckTools(ctx context.Context) error {
+	for _, name := range []string{"pg_dump", "pg_dumpall", "pg_restore"} {
+		if _, err := findTool(ctx, name, s.server.Tools, s.major); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Session) client() client {
 	return client{dir: s.server.Tools, major: s.major, plain: s.plain, url: s.url}
 }

@@ -88,7 +88,7 @@ func (r report) session(ctx context.Context) error {
 	for _, w := range ws {
 		r.line("  note       %s", w.Sentence)
 	}
-	return errors.Join(err, s.Close())
+	return errors.Join(err, s.CheckTools(ctx), s.Close())
 }
 
 // parts prints where the files are, and returns why some cannot be read.

@@ -80,6 +80,10 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 		return serve.Service{}, err
 	}
 	reader, tail := catalog.Client{Ask: b.AskSoon}, b.NewTail()
+	var room func() error
+	if d.c.NATS.URL == "" {
+		room = func() error { return diskOfLog(d.c) }
+	}
 	d.monitor.Check(catalogCheck(reader))
 	g, err := gateway.New(ctx, gc, gateway.Backend{
 		Send: commands.Send, Log: b.Log(), Catalog: reader, Watch: tail.Watch, Progress: b.Progress, Damage: b.Damage, Health: b.Health, Queued: b.Queued,
@@ -87,7 +91,7 @@ func (d *daemon) gatewayService(ctx context.Context, log *zap.Logger) (serve.Ser
 			return readArchive(ctx, b, pool, q)
 		},
 		Alive:   func(ctx context.Context, service, pool string) bool { return alive(ctx, b, service, pool) },
-		Waiting: b.Waiting, Find: b.Log().Find, Backlog: b.Backlog, DeadLetters: b.DeadLetters,
+		Waiting: b.Waiting, Find: b.Log().Find, Backlog: b.Backlog, DeadLetters: b.DeadLetters, Room: room,
 		Sign: func(ctx context.Context, pool string, q backup.ArchiveSign) (url string, err error) {
 			err = b.Ask(ctx, backup.SignSubject(pool), q, &url)
 			return url, err

@@ -57,6 +57,9 @@ type Backend struct {
 	Health   func() error                                         // what keeps the log from being used just now; may be nil
 	Sign     func(ctx context.Context, pool string, q backup.ArchiveSign) (string, error)
 
+	// Room returns why nothing new may be taken, if so: the log needs what is left of its
+	// disk for the end of what runs. May be nil.
+	Room func() error
 	// DeadLetters returns how many commands were set aside, and when the last one was; may
 	// be nil.
 	DeadLetters func(ctx context.Context) (n uint64, last time.Time, err error)

@@ -175,6 +175,11 @@ func (g *Gateway) send(c *fiber.Ctx, cmd events.Command) error {
 	if err := g.health(); err != nil {
 		return err // nothing was sent
 	}
+	if g.b.Room != nil && (to.Verb == backup.VerbCreate || to.Verb == backup.VerbVerify) { // of restores too
+		if err := g.b.Room(); err != nil {
+			return fault.Wrap(err, fault.Unavailable, "Nothing new is taken: %v", err)
+		}
+	}
 	return unsure(g.b.Send(c.UserContext(), cmd, cause(c)), to.About)
 }
 
@@ -273,6 +278,9 @@ func waitFor(changed <-chan struct{}, left, deadline <-chan time.Time, conn net.
 // may allows it, and waits until over says that it is enough, or limit has passed.
 func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, known events.Revision, may func(S) error, limit time.Duration, over func(before, now S) (bool, error)) (now S, err error) {
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
+	if g.b.Room != nil && g.b.Room() != nil {
+		limit = min(limit, acceptWait) // the queue may need room, too
+	}
 	limit, release, err := g.waitingPlace(c, limit, false)
 	if err != nil {
 		return now, err
