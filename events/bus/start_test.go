@@ -150,8 +150,8 @@ func TestReplicasAreRaised(t *testing.T) {
 	inspect(0, "")
 	for _, n := range []int{1, 3} {
 		if n == 3 {
-			inspect(4, "The stream HOLDFAST_EVENTS has 1 replicas; holdfastd gives it the 3 of nats.replicas")
-			inspect(4, "The stream HOLDFAST_EVENTS has 1 replicas")
+			inspect(5, "The stream HOLDFAST_EVENTS has 1 replicas; holdfastd gives it the 3 of nats.replicas")
+			inspect(5, "The stream HOLDFAST_EVENTS has 1 replicas")
 		}
 		b, err := bus.Connect(t.Context(), nil, bus.Config{URL: url, Replicas: n})
 		if err != nil {

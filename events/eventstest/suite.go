@@ -39,7 +39,7 @@ func TestLog(t *testing.T, open func(t *testing.T) events.Log) {
 		log := open(t)
 		last := events.Revision(0)
 		for i := range 5 {
-			last = mustAppend(t, log, a, last, events.BackupStarted{Attempt: i}, cause).Revision
+			last = mustAppend(t, log, a, last, events.BackupStarted{Attempt: i % events.MaxAttempt}, cause).Revision
 		}
 		for range log.Read(t.Context(), a, 0) {
 			break
@@ -53,10 +53,10 @@ func TestLog(t *testing.T, open func(t *testing.T) events.Log) {
 		last := events.Revision(0)
 		const n = 1100 // more than one batch of any log
 		for i := range n {
-			last = mustAppend(t, log, a, last, events.BackupStarted{Attempt: i}, cause).Revision
+			last = mustAppend(t, log, a, last, events.BackupStarted{Attempt: i % events.MaxAttempt}, cause).Revision
 		}
 		got := collect(t.Context(), t, log, a, 0)
-		if len(got) != n || got[n-1].Event != (events.BackupStarted{Attempt: n - 1}) {
+		if len(got) != n || got[n-1].Event != (events.BackupStarted{Attempt: (n - 1) % events.MaxAttempt}) {
 			t.Errorf("got %d events, want %d in order", len(got), n)
 		}
 	})
