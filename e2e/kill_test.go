@@ -87,6 +87,7 @@ func TestRestoreKilledAtAnyTime(t *testing.T) {
 // TestRestoreKilledAtEachRename kills the daemon just before a rename, one after
 // another: those of a swap among them.
 func TestRestoreKilledAtEachRename(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Fatal("strace is not here; `make deps` installs it")
 	}

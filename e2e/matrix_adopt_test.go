@@ -15,6 +15,7 @@ import (
 // TestAdoptKilled kills the command that adopts backups, and the NATS server, before and
 // after the first event that it appends. The next run adopts the rest, each once.
 func TestAdoptKilled(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	binary := testenv.NATSBinary(t)
 	old := newSite(t, binary, victimWorker, "24h")
 	old.newBackup()

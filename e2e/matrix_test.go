@@ -50,6 +50,7 @@ const matrixSites = 4
 // just after each event that an operation appends. Afterwards each job has one end, and
 // nothing else is left of it than the log says.
 func TestKillMatrix(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	type column struct {
 		op     operation
 		victim string

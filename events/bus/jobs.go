@@ -2,13 +2,16 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	wm "github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"github.com/holdfast-dev/holdfast/events"
 )
@@ -19,6 +22,7 @@ const (
 	jobPrefix     = "holdfast.job."
 	headerSubject = "Holdfast-Subject"  // of the event
 	headerRev     = "Holdfast-Revision" // of the event
+	headerEventID = "ce-id"             // of the event
 
 	enqueueAckWait = time.Second // nothing is enqueued for so long after a crash; what is enqueued twice is done once
 )
@@ -74,7 +78,7 @@ func (b *Bus) enqueue(m *wm.Message, queue, pool, subject, rev string) error {
 	job.Data = m.Payload
 	ctx, cancel := context.WithTimeout(m.Context(), sendTimeout)
 	defer cancel()
-	_, err := b.js.PublishMsg(ctx, job, jetstream.WithMsgID(strings.Join([]string{queue, pool, rev}, "/")))
+	_, err := b.js.PublishMsg(ctx, job, jetstream.WithMsgID(strings.Join([]string{queue, pool, rev, m.Metadata.Get(headerEventID)}, "/")))
 	if b.storedFor(m.Context(), err); err != nil {
 		return fmt.Errorf("job of revision %s: %w", rev, unavailable(err))
 	}
@@ -98,8 +102,37 @@ func (r *Router) HandleJobs(q JobQueue, h events.Handler) {
 	topic := jobPrefix + strings.Join([]string{q.Name, q.Pool, "*"}, ".")
 	sub := r.b.newQueue(queueConfig{Stream: streamJobs, Name: name, Slots: q.Slots, AckWait: q.AckWait})
 	r.router.AddConsumerHandler(name, topic, sub, func(m *wm.Message) error {
-		return r.handle(m, name, m.Metadata.Get(headerSubject), m.Metadata.Get(headerRev), h)
+		subject, rev := m.Metadata.Get(headerSubject), m.Metadata.Get(headerRev)
+		lost, err := r.b.lostEvent(m.Context(), subject, rev, m.Metadata.Get(headerEventID))
+		if err != nil {
+			return settle(m.Context(), err)
+		}
+		if lost {
+			r.b.log.Error("the event log has lost the event of a job, which is dropped", zap.String("subject", subject), zap.String("revision", rev))
+			return nil
+		}
+		return r.handle(m, name, subject, rev, h)
 	})
+}
+
+// lostEvent reports whether the log has another event than a job says, or none: it lost
+// that one, and the loss was accepted.
+func (b *Bus) lostEvent(ctx context.Context, subject, revision, id string) (bool, error) {
+	rev, err := strconv.ParseUint(revision, 10, 64)
+	if err != nil {
+		return false, nil //nolint:nilerr // the handler says so
+	}
+	if d := b.Damage(); d != nil {
+		return false, unavailable(d)
+	}
+	m, err := b.leader(ctx, streamEvents, leaderRequest{Seq: rev})
+	if errors.Is(err, events.ErrNoEvent) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return m.Subject != subject || m.Header.Get(headerEventID) != id, nil
 }
 
 // Backlog returns how many commands and jobs of a project wait in a pool or are being
