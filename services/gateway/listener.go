@@ -30,6 +30,7 @@ type listener struct {
 	plain  bool          // no TLS, so that a refusal can be written
 	log    *zap.Logger
 	told   time.Time // when a refusal was last logged
+	toldOf time.Time // when a shortage was last logged
 }
 
 // acceptPause is how long Accept waits after the system had no descriptors.
@@ -73,10 +74,10 @@ func isShortage(err error) bool {
 
 // short says now and then why connections cannot be accepted.
 func (l *listener) short(err error) {
-	if time.Since(l.told) <= time.Minute {
+	if time.Since(l.toldOf) <= time.Minute {
 		return
 	}
-	l.told = time.Now()
+	l.toldOf = time.Now()
 	advice := "connections cannot be accepted"
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		advice += ": raise the limit of open files (LimitNOFILE)"
