@@ -216,6 +216,9 @@ const look = 2 * time.Second
 // leftLook is how often a waiting request looks whether its client is still there.
 const leftLook = 500 * time.Millisecond
 
+// fullWait is how long a request waits while the log's disk is about to be full.
+const fullWait = 3 * time.Second
+
 // await, which is called when a command was sent, reads the state of a, at least up to
 // known, until over says that it is
 // enough, or limit has passed, or the client has left.
@@ -279,7 +282,7 @@ func waitFor(changed <-chan struct{}, left, deadline <-chan time.Time, conn net.
 func perform[S events.State[S]](c *fiber.Ctx, g *Gateway, cmd events.Command, known events.Revision, may func(S) error, limit time.Duration, over func(before, now S) (bool, error)) (now S, err error) {
 	ctx, a := c.UserContext(), cmd.CommandRoute().About
 	if g.b.Room != nil && g.b.Room() != nil {
-		limit = min(limit, acceptWait) // the queue may need room, too
+		limit = min(limit, fullWait) // the queue may need room, too
 	}
 	limit, release, err := g.waitingPlace(c, limit, false)
 	if err != nil {
