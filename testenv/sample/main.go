@@ -10,11 +10,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -88,10 +90,14 @@ func serve(ctx context.Context, binary, config, listen, logFile, key string) err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for !ready(ctx, listen) {
+	for !ready(ctx, listen, key) {
 		select {
 		case err := <-ended:
 			return fmt.Errorf("holdfastd ended (%w); see %s", err, logFile)
+		case <-ctx.Done():
+			<-ended
+			say("stopped")
+			return nil
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -114,15 +120,26 @@ Ctrl-C stops everything.`, listen, key, logFile)
 	return fmt.Errorf("holdfastd ended (%w); see %s", err, logFile)
 }
 
-func ready(ctx context.Context, listen string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/readyz", http.NoBody)
+// ready reports whether the daemon is ready and knows the sample project.
+func ready(ctx context.Context, listen, key string) bool {
+	return strings.Contains(get(ctx, "http://"+listen+"/readyz", ""), `"ready":true`) && strings.Contains(get(ctx, "http://"+listen+"/api/v1/projects", key), `"id":"sample"`)
+}
+
+// get returns the body of an answer, or nothing.
+func get(ctx context.Context, url, key string) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return false
+		return ""
 	}
+	req.Header.Set("X-API-Key", key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return ctx.Err() != nil
+		return ""
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
