@@ -46,7 +46,7 @@ func TestNoRequestWaitsLong(t *testing.T) {
 				took := time.Since(begin)
 				t.Logf("%s: %s %s: %d after %s", when, r.method, r.path, a.status, took)
 				read := r.method == "GET" && a.status == http.StatusOK // by a catalog that is still in reach
-				told := a.status == http.StatusConflict // the log could still be read, and that was the answer
+				told := a.status == http.StatusConflict                // the log could still be read, and that was the answer
 				if err != nil || took > within || !read && !told && (a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "") {
 					t.Errorf("%s: %s %s: %d %v after %s: %s", when, r.method, r.path, a.status, err, took, a.body)
 				}
